@@ -1,0 +1,54 @@
+# Everything runs in .venv, made with plain python3 and pip from the hashed locks.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test quick check fix lock bench clean
+.DEFAULT_GOAL := help
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+$(READY): requirements-dev.txt pyproject.toml Makefile
+	@echo "Making .venv (once; about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Longcall needs Python 3.11 or newer; PYTHON=… names another one"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## the whole story in under 30 s, on free ports of this machine
+	@$(BIN)/longcall demo
+
+test: $(READY) ## every test, the slow ones too (about ten minutes)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+quick: $(READY) ## the tests without the slow ones
+	@$(BIN)/pytest -m "not slow"
+
+check: $(READY) ## lint, types, rooms, docs
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/test_docs.py
+
+fix: $(READY) ## format, and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package longcall
+
+lock: $(READY) ## make requirements.txt and requirements-dev.txt anew
+	@$(LOCK) --upgrade --extra server --output-file requirements.txt pyproject.toml
+	@$(LOCK) --upgrade --group dev --output-file requirements-dev.txt pyproject.toml
+
+bench: $(READY) ## the measurements, ours beside a baseline
+	@$(BIN)/python bench/run.py
+
+clean: ## forget .venv and what tools left
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* longcall-data

@@ -1,0 +1,114 @@
+"""What a delivered message means for its record: the table of DESIGN's dispatch, as one pure function."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from longcall.core.lifecycle import expired
+from longcall.core.task import State, Task, Unreadable
+
+PATIENCE_AHEAD = timedelta(minutes=10)
+PAST_LIMIT = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The runner that got the message: its name, whether it holds this very attempt, and what its own lease allows."""
+
+    name: str
+    holds: bool
+    lease_good: bool
+    may_declare_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Make the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """End the task: its `taskTimeout` is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """Settle the running attempt as lost, then look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Answer 200: the queue may forget this message. `alarming` ones are errors in the log."""
+
+    why: str
+    alarming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Answer 429: the queue brings the message again."""
+
+    why: str
+
+
+Verdict = Take | Expire | Lose | Nothing | Later
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A message about a task: which creation of the id it means, for which version it was queued, and for when."""
+
+    created: datetime
+    version: int
+    at: datetime
+
+
+def judge(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime) -> Verdict:  # noqa: FBT001 — one fact among the facts
+    """Read the table for one record and one message. `owner_alive`: another runner owns the task and its lease is good."""
+    if visit.created != task.create_time:
+        return Nothing("this id was forgotten and used again")
+    match task.state:
+        case State.RUNNING:
+            return _running(task, visit, me, owner_alive, now)
+        case State.SUCCEEDED | State.FAILED | State.CANCELLED | State.SCHEDULED | State.WAITING if visit.version > task.version:
+            return _ahead(visit, now)
+        case State.SCHEDULED | State.WAITING:
+            return _waiting(task, visit, me, now)
+        case State.SUCCEEDED | State.FAILED | State.CANCELLED:
+            return Nothing("ended")
+        case _:
+            assert_never(task.state)
+
+
+def _running(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime) -> Verdict:  # noqa: FBT001 — as above
+    held = me.holds if task.owner == me.name else owner_alive
+    if not held or overdue(task, now):
+        return Lose() if me.may_declare_lost else Later("too early to declare its owner lost")
+    return (
+        Later("its owner is about to write the version this message is for") if visit.version > task.version else Nothing("it is running")
+    )
+
+
+def _ahead(visit: Visit, now: datetime) -> Verdict:
+    if now < visit.at + PATIENCE_AHEAD:
+        return Later("the version this message is for is not written yet")
+    return Nothing("the version this message is for was never written", alarming=True)
+
+
+def _waiting(task: Task, visit: Visit, me: Me, now: datetime) -> Verdict:
+    due = visit.version == task.version or task.next_attempt_time is None or now >= task.next_attempt_time
+    if not due:
+        return Nothing("not due: its own message is in the queue")
+    if not me.lease_good:
+        return Later("this runner's own lease is over")
+    return Expire() if expired(task, now) else Take()
+
+
+def overdue(task: Task, now: datetime) -> bool:
+    """Tell whether a running attempt is 60 s past the limit it was given: no live runner lets that happen."""
+    if isinstance(task.spec, Unreadable) or task.attempt is None:
+        return False
+    limit = task.attempt.start_time + task.spec.attempt_timeout
+    if task.deadline is not None:
+        limit = min(limit, task.deadline)
+    return now >= limit + PAST_LIMIT

@@ -1,0 +1,169 @@
+"""The state machine: one pure function an event, and one table of what may lead where. docs/lifecycle.md is made from the table.
+
+Every function takes the record as it stands and returns its next version; what that version needs queued is for the engine to do first.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import assert_never
+
+from longcall.core.attempt import Attempt, Break, Broken, Outcome, Responded, Trouble
+from longcall.core.errors import LongcallError
+from longcall.core.retry import Budget, GiveUp, Succeed, TryAgain, decide
+from longcall.core.task import Failure, State, Task, TaskSpec, Unreadable
+
+FIRST_KEPT, LAST_KEPT = 1, 49
+
+
+class Event(StrEnum):
+    """What can happen to a task."""
+
+    TAKE = "take"
+    SETTLE = "settle"
+    EXPIRE = "expire"
+
+
+LEADS_TO: dict[tuple[State, Event], frozenset[State]] = {
+    (State.SCHEDULED, Event.TAKE): frozenset({State.RUNNING}),
+    (State.WAITING, Event.TAKE): frozenset({State.RUNNING}),
+    (State.SCHEDULED, Event.EXPIRE): frozenset({State.FAILED}),
+    (State.WAITING, Event.EXPIRE): frozenset({State.FAILED}),
+    (State.RUNNING, Event.SETTLE): frozenset({State.SUCCEEDED, State.WAITING, State.FAILED, State.CANCELLED}),
+}
+
+
+class WrongEventError(LongcallError):
+    """This event can't happen to a task in this state."""
+
+
+def create(task_id: str, spec: TaskSpec, *, queue: str, trace: str, now: datetime) -> Task:
+    """Version 1 of a task, SCHEDULED for its scheduleTime or at once."""
+    start = spec.schedule_time or now
+    return Task(
+        id=task_id,
+        spec=spec,
+        state=State.SCHEDULED,
+        create_time=now,
+        update_time=now,
+        queue=queue,
+        trace=trace,
+        budget=Budget(start),
+        next_attempt_time=start,
+    )
+
+
+def reject(task_id: str, spec: Unreadable, *, queue: str, trace: str, now: datetime) -> Task:
+    """Version 1 and the end of something that was put on the queue and is no valid task."""
+    return Task(
+        id=task_id,
+        spec=spec,
+        state=State.FAILED,
+        create_time=now,
+        update_time=now,
+        finish_time=now,
+        queue=queue,
+        trace=trace,
+        budget=Budget(now),
+        failure=Failure("invalid", spec.problem, may_have_run=False),
+    )
+
+
+def take(task: Task, runner: str, now: datetime) -> Task:
+    """The runner makes the next attempt its own."""
+    number = task.attempt_count + 1
+    return _next(
+        task,
+        Event.TAKE,
+        replace(
+            task,
+            state=State.RUNNING,
+            owner=runner,
+            attempt_count=number,
+            attempts=_trimmed((*task.attempts, Attempt(number, runner, start_time=now))),
+            next_attempt_time=None,
+        ),
+        now,
+    )
+
+
+def expired(task: Task, now: datetime) -> bool:
+    """Tell whether `taskTimeout` is over, so that no attempt may begin any more."""
+    return task.deadline is not None and now >= task.deadline
+
+
+def expire(task: Task, now: datetime) -> Task:
+    """The task ends because `taskTimeout` was over before its next attempt began."""
+    ran = any(attempt.may_have_run for attempt in task.attempts)
+    failure = Failure("task_timeout", "taskTimeout was over before the next attempt began", ran)
+    return _next(task, Event.EXPIRE, _ended(task, State.FAILED, now, failure), now)
+
+
+def settle(task: Task, outcome: Outcome, now: datetime, chance: float) -> Task:
+    """The running attempt has ended: what becomes of the task. A 2xx wins over a cancel request; any other outcome then ends CANCELLED."""
+    if isinstance(task.spec, Unreadable):
+        raise WrongEventError(f"task {task.id} can't be read, so no attempt of it can have run")
+    budget = _spent(task.budget, outcome)
+    decision = decide(task.spec.retry, outcome, budget, task.deadline, now, chance)
+    done = replace(task, budget=budget, attempts=(*task.attempts[:-1], _closed(task.attempts[-1], outcome, decision)))
+    if isinstance(outcome, Responded):
+        done = replace(done, response=outcome.response)
+    return _next(task, Event.SETTLE, _decided(done, outcome, decision, now), now)
+
+
+def _decided(task: Task, outcome: Outcome, decision: Succeed | TryAgain | GiveUp, now: datetime) -> Task:
+    if isinstance(decision, Succeed):
+        return _ended(task, State.SUCCEEDED, now)
+    if task.cancel_request_time is not None or _cancelled(outcome):
+        return _ended(task, State.CANCELLED, now)
+    match decision:
+        case TryAgain(at):
+            return replace(task, state=State.WAITING, owner=None, next_attempt_time=at)
+        case GiveUp(reason, why):
+            return _ended(task, State.FAILED, now, _failure(reason, why, outcome))
+        case _:
+            assert_never(decision)
+
+
+def _cancelled(outcome: Outcome) -> bool:
+    return isinstance(outcome, Broken) and outcome.how is Break.CANCELLED
+
+
+def _failure(reason: str, why: str, outcome: Outcome) -> Failure:
+    said = outcome.trouble or Trouble("OK", "")
+    return Failure(reason, f"{said.message}; {why}", outcome.may_have_run)
+
+
+def _spent(budget: Budget, outcome: Outcome) -> Budget:
+    if isinstance(outcome, Broken) and outcome.drained:
+        return replace(budget, drains=budget.drains + 1)
+    return replace(budget, tries=budget.tries + 1)
+
+
+def _closed(attempt: Attempt, outcome: Outcome, decision: Succeed | TryAgain | GiveUp) -> Attempt:
+    return replace(
+        attempt,
+        sent_time=outcome.sent_time,
+        end_time=outcome.end_time,
+        outcome=outcome.name,
+        status=outcome.response.status if isinstance(outcome, Responded) else None,
+        may_have_run=outcome.may_have_run,
+        trouble=outcome.trouble,
+        retry_time=decision.at if isinstance(decision, TryAgain) else None,
+    )
+
+
+def _ended(task: Task, state: State, now: datetime, failure: Failure | None = None) -> Task:
+    return replace(task, state=state, owner=None, next_attempt_time=None, finish_time=now, failure=failure)
+
+
+def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    if len(attempts) <= FIRST_KEPT + LAST_KEPT:
+        return attempts
+    return attempts[:FIRST_KEPT] + attempts[-LAST_KEPT:]
+
+
+def _next(before: Task, event: Event, after: Task, now: datetime) -> Task:
+    if after.state not in LEADS_TO.get((before.state, event), frozenset()):
+        raise WrongEventError(f"{event} can't lead a {before.state} task to {after.state}")
+    return replace(after, version=before.version + 1, update_time=now)

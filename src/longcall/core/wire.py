@@ -1,0 +1,460 @@
+"""Records, views and messages as JSON: camelCase, durations and times as protobuf JSON has them, bytes as base64.
+
+What is read here was written here (the store, our own messages). Strangers' JSON goes through web/schema.py, which says what is wrong.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from longcall.core.attempt import Attempt, Response, Trouble
+from longcall.core.errors import NewerSchemaError
+from longcall.core.retry import Budget, Jitter, RetryPolicy
+from longcall.core.task import (
+    SCHEMA,
+    Failure,
+    HttpRequest,
+    Kind,
+    NoAuth,
+    OAuthToken,
+    OidcToken,
+    State,
+    StoredBody,
+    Task,
+    TaskSpec,
+    Unreadable,
+)
+from longcall.core.text import bytes_text, duration_text, parse_bytes, parse_duration, parse_time, time_text
+
+Json = dict[str, Any]
+Read = TypeVar("Read")
+REDACTED = "REDACTED"
+ALWAYS_REDACTED = frozenset({"authorization", "cookie"})
+
+
+def dumps(value: object) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def loads(raw: bytes | str) -> Any:  # noqa: ANN401 — any JSON
+    """Parse JSON as RFC 8259 has it: NaN and Infinity are refused. Raises ValueError."""
+    try:
+        return json.loads(raw, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _maybe(read: Callable[[Any], Read], value: Any) -> Read | None:  # noqa: ANN401 — any JSON
+    return None if value is None else read(value)
+
+
+# The task as asked for
+
+
+def spec_to_json(spec: TaskSpec) -> Json:
+    """Section 4's JSON with every default filled in; times and durations in their normal form, so equal specs give equal JSON."""
+    return {
+        "httpRequest": _request_to_json(spec.request),
+        "scheduleTime": _maybe(time_text, spec.schedule_time),
+        "attemptTimeout": duration_text(spec.attempt_timeout),
+        "connectTimeout": duration_text(spec.connect_timeout),
+        "idleTimeout": _maybe(duration_text, spec.idle_timeout),
+        "taskTimeout": _maybe(duration_text, spec.task_timeout),
+        "retry": _retry_to_json(spec.retry),
+        "labels": dict(spec.labels),
+    }
+
+
+def spec_from_json(data: Json) -> TaskSpec:
+    """Read what `spec_to_json` wrote."""
+    return TaskSpec(
+        request=_request_from_json(data["httpRequest"]),
+        schedule_time=_maybe(parse_time, data.get("scheduleTime")),
+        attempt_timeout=parse_duration(data["attemptTimeout"]),
+        connect_timeout=parse_duration(data["connectTimeout"]),
+        idle_timeout=_maybe(parse_duration, data.get("idleTimeout")),
+        task_timeout=_maybe(parse_duration, data.get("taskTimeout")),
+        retry=_retry_from_json(data["retry"]),
+        labels=data.get("labels", {}),
+    )
+
+
+def _request_to_json(request: HttpRequest) -> Json:
+    data: Json = {"url": request.url, "httpMethod": request.method, "headers": dict(request.headers)}
+    if isinstance(request.body, StoredBody):
+        data["storedBody"] = {"size": request.body.size, "sha256": request.body.sha256}
+    elif request.body:
+        data["body"] = bytes_text(request.body)
+    match request.auth:
+        case OidcToken(email, audience):
+            data["oidcToken"] = {"serviceAccountEmail": email} | ({"audience": audience} if audience else {})
+        case OAuthToken(email, scope):
+            data["oauthToken"] = {"serviceAccountEmail": email, "scope": scope}
+        case NoAuth():
+            data["auth"] = "none"
+        case None:
+            pass
+    return data
+
+
+def _request_from_json(data: Json) -> HttpRequest:
+    stored = data.get("storedBody")
+    return HttpRequest(
+        url=data["url"],
+        method=data["httpMethod"],
+        headers=data.get("headers", {}),
+        body=StoredBody(stored["size"], stored["sha256"]) if stored else parse_bytes(data.get("body", "")),
+        auth=_auth_from_json(data),
+    )
+
+
+def _auth_from_json(data: Json) -> OidcToken | OAuthToken | NoAuth | None:
+    if oidc := data.get("oidcToken"):
+        return OidcToken(oidc["serviceAccountEmail"], oidc.get("audience"))
+    if oauth := data.get("oauthToken"):
+        return OAuthToken(oauth["serviceAccountEmail"], oauth["scope"])
+    return NoAuth() if data.get("auth") == "none" else None
+
+
+def _retry_to_json(policy: RetryPolicy) -> Json:
+    return {
+        "maxAttempts": policy.max_attempts,
+        "minBackoff": duration_text(policy.min_backoff),
+        "maxBackoff": duration_text(policy.max_backoff),
+        "multiplier": policy.multiplier,
+        "jitter": policy.jitter.value,
+        "retryOn": list(policy.retry_on),
+    }
+
+
+def _retry_from_json(data: Json) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=data["maxAttempts"],
+        min_backoff=parse_duration(data["minBackoff"]),
+        max_backoff=parse_duration(data["maxBackoff"]),
+        multiplier=data["multiplier"],
+        jitter=Jitter(data["jitter"]),
+        retry_on=tuple(data["retryOn"]),
+    )
+
+
+def differing(one: TaskSpec, other: TaskSpec) -> tuple[str, ...]:
+    """Name the fields, as JSON pointers, in which two specs differ. A body counts by its content, wherever it lies."""
+    return tuple(_differing(_comparable(one), _comparable(other), ""))
+
+
+def _comparable(spec: TaskSpec) -> Json:
+    data = spec_to_json(spec)
+    request = data["httpRequest"]
+    request.pop("storedBody", None)
+    request["body"] = body_digest(spec.request.body)
+    return data
+
+
+def body_digest(body: bytes | StoredBody) -> str:
+    """SHA-256 of a request body, in hex."""
+    return body.sha256 if isinstance(body, StoredBody) else hashlib.sha256(body).hexdigest()
+
+
+def _differing(one: Any, other: Any, pointer: str) -> list[str]:  # noqa: ANN401 — any JSON
+    if isinstance(one, dict) and isinstance(other, dict) and pointer in {"", "/httpRequest", "/retry"}:
+        keys = dict.fromkeys([*one, *other])
+        return [found for key in keys for found in _differing(one.get(key), other.get(key), f"{pointer}/{key}")]
+    return [] if one == other else [pointer]
+
+
+# The record
+
+
+def task_to_json(task: Task) -> Json:
+    """The whole record, as a store keeps it. Fields of newer releases go back as they came."""
+    asked = {"raw": bytes_text(task.spec.raw)} if isinstance(task.spec, Unreadable) else spec_to_json(task.spec)
+    return {
+        **task.extra,
+        "schema": SCHEMA,
+        "id": task.id,
+        **asked,
+        "state": task.state.value,
+        "kind": task.kind.value,
+        "parent": task.parent,
+        "queue": task.queue,
+        "version": task.version,
+        "trace": task.trace,
+        "createTime": time_text(task.create_time),
+        "updateTime": time_text(task.update_time),
+        "finishTime": _maybe(time_text, task.finish_time),
+        "nextAttemptTime": _maybe(time_text, task.next_attempt_time),
+        "cancelRequestTime": _maybe(time_text, task.cancel_request_time),
+        "owner": task.owner,
+        "budget": {"start": time_text(task.budget.start), "tries": task.budget.tries, "drains": task.budget.drains},
+        "attemptCount": task.attempt_count,
+        "attempts": [_attempt_to_json(attempt) for attempt in task.attempts],
+        "failure": _maybe(_failure_to_json, task.failure),
+        "response": _maybe(_response_to_json, task.response),
+    }
+
+
+def task_from_json(data: Json) -> Task:
+    """Read what `task_to_json` wrote, in this release or the next. Raises NewerSchemaError for a record with a higher `schema`."""
+    if data["schema"] > SCHEMA:
+        raise NewerSchemaError(f"task {data['id']} has schema {data['schema']}; this release reads up to {SCHEMA}")
+    failure = _maybe(_failure_from_json, data["failure"])
+    return Task(
+        id=data["id"],
+        spec=Unreadable(parse_bytes(data["raw"]), failure.message if failure else "") if "raw" in data else spec_from_json(data),
+        state=State(data["state"]),
+        kind=Kind(data["kind"]),
+        parent=data["parent"],
+        queue=data["queue"],
+        version=data["version"],
+        trace=data["trace"],
+        create_time=parse_time(data["createTime"]),
+        update_time=parse_time(data["updateTime"]),
+        finish_time=_maybe(parse_time, data["finishTime"]),
+        next_attempt_time=_maybe(parse_time, data["nextAttemptTime"]),
+        cancel_request_time=_maybe(parse_time, data["cancelRequestTime"]),
+        owner=data["owner"],
+        budget=Budget(parse_time(data["budget"]["start"]), data["budget"]["tries"], data["budget"]["drains"]),
+        attempt_count=data["attemptCount"],
+        attempts=tuple(_attempt_from_json(attempt) for attempt in data["attempts"]),
+        failure=failure,
+        response=_maybe(_response_from_json, data["response"]),
+        extra={key: value for key, value in data.items() if key not in _KNOWN},
+    )
+
+
+_KNOWN = frozenset(
+    {
+        "schema",
+        "id",
+        "raw",
+        "httpRequest",
+        "scheduleTime",
+        "attemptTimeout",
+        "connectTimeout",
+        "idleTimeout",
+        "taskTimeout",
+        "retry",
+        "labels",
+        "state",
+        "kind",
+        "parent",
+        "queue",
+        "version",
+        "trace",
+        "createTime",
+        "updateTime",
+        "finishTime",
+        "nextAttemptTime",
+        "cancelRequestTime",
+        "owner",
+        "budget",
+        "attemptCount",
+        "attempts",
+        "failure",
+        "response",
+    }
+)
+_KNOWN_OF_ATTEMPT = frozenset(
+    {"number", "runner", "startTime", "sentTime", "endTime", "outcome", "status", "mayHaveRun", "error", "retryTime"}
+)
+
+
+def _attempt_to_json(attempt: Attempt) -> Json:
+    return {
+        **attempt.extra,
+        "number": attempt.number,
+        "runner": attempt.runner,
+        "startTime": time_text(attempt.start_time),
+        "sentTime": _maybe(time_text, attempt.sent_time),
+        "endTime": _maybe(time_text, attempt.end_time),
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "mayHaveRun": attempt.may_have_run,
+        "error": _maybe(_trouble_to_json, attempt.trouble),
+        "retryTime": _maybe(time_text, attempt.retry_time),
+    }
+
+
+def _attempt_from_json(data: Json) -> Attempt:
+    return Attempt(
+        number=data["number"],
+        runner=data["runner"],
+        start_time=parse_time(data["startTime"]),
+        sent_time=_maybe(parse_time, data["sentTime"]),
+        end_time=_maybe(parse_time, data["endTime"]),
+        outcome=data["outcome"],
+        status=data["status"],
+        may_have_run=data["mayHaveRun"],
+        trouble=_maybe(_trouble_from_json, data["error"]),
+        retry_time=_maybe(parse_time, data["retryTime"]),
+        extra={key: value for key, value in data.items() if key not in _KNOWN_OF_ATTEMPT},
+    )
+
+
+def _trouble_to_json(trouble: Trouble) -> Json:
+    return {"code": trouble.code, "message": trouble.message} | ({"hint": trouble.hint} if trouble.hint else {})
+
+
+def _trouble_from_json(data: Json) -> Trouble:
+    return Trouble(data["code"], data["message"], data.get("hint"))
+
+
+def _failure_to_json(failure: Failure) -> Json:
+    return {"reason": failure.reason, "message": failure.message, "mayHaveRun": failure.may_have_run}
+
+
+def _failure_from_json(data: Json) -> Failure:
+    return Failure(data["reason"], data["message"], data["mayHaveRun"])
+
+
+def _response_to_json(response: Response) -> Json:
+    return {
+        "status": response.status,
+        "headers": dict(response.headers),
+        "size": response.size,
+        "sha256": response.sha256,
+        "truncated": response.truncated,
+        "closeDelimited": response.close_delimited,
+        "inline": _maybe(bytes_text, response.inline),
+        "location": response.location,
+    }
+
+
+def _response_from_json(data: Json) -> Response:
+    return Response(
+        status=data["status"],
+        headers=data["headers"],
+        size=data["size"],
+        sha256=data["sha256"],
+        truncated=data["truncated"],
+        close_delimited=data["closeDelimited"],
+        inline=_maybe(parse_bytes, data["inline"]),
+        location=data["location"],
+    )
+
+
+# What a reader sees
+
+
+def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) -> Json:
+    """What `GET /v1/tasks/{id}` answers: the record without what is only ours, credentials redacted, the body shown as what it is."""
+    data = task_to_json(task)
+    del data["owner"], data["budget"]
+    if "httpRequest" in data:
+        data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
+    if task.response is not None:
+        data["response"] = _response_view(task.response, redact)
+    own = f"{base_url}/v1/tasks/{task.id}"
+    data["callbacks"] = []
+    data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
+    return data
+
+
+def row(task: Task, base_url: str) -> Json:
+    """A list's entry: the view without bodies and attempts."""
+    data = view(task, base_url)
+    for bulky in ("attempts", "raw"):
+        data.pop(bulky, None)
+    data.get("httpRequest", {}).pop("body", None)
+    for bulky in ("json", "text", "body"):
+        (data["response"] or {}).pop(bulky, None)
+    return data
+
+
+def _redacted(headers: Mapping[str, str], redact: frozenset[str]) -> Json:
+    return {name: REDACTED if name.lower() in redact else value for name, value in headers.items()}
+
+
+def _response_view(response: Response, redact: frozenset[str]) -> Json:
+    data = _response_to_json(response)
+    del data["inline"], data["location"]
+    data["headers"] = _redacted(data["headers"], redact | {"set-cookie"})
+    if response.inline is None:
+        return data
+    return data | _readable(response.inline, response.header("content-type") or "")
+
+
+def _readable(body: bytes, content_type: str) -> Json:
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == "application/json" or kind.endswith("+json"):
+            return {"json": loads(body)}
+    except ValueError:
+        pass  # it says JSON and is not: shown as text or bytes
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"body": bytes_text(body)}
+
+
+# Messages
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessage:
+    """Look at task `task`, created at `created`: its version `version` needs you at `at`. Version 1 carries the task as asked for."""
+
+    task: str
+    created: datetime
+    version: int
+    at: datetime
+    create: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookMessage:
+    """Look whether runner `runner` is alive: `k` counts its lapses, `n` the looks since."""
+
+    runner: str
+    k: int
+    n: int
+
+
+def message_to_json(message: TaskMessage | LookMessage) -> Json:
+    """Write the body of a message."""
+    if isinstance(message, LookMessage):
+        return {"runner": message.runner, "k": message.k, "n": message.n}
+    data: Json = {
+        "task": message.task,
+        "created": time_text(message.created),
+        "version": message.version,
+        "at": time_text(message.at),
+    }
+    return data if message.create is None else data | {"create": message.create}
+
+
+def message_from_json(data: Any) -> TaskMessage | LookMessage | None:  # noqa: ANN401 — any JSON
+    """Read a message of ours; None when it is none, so that somebody put it on the queue by hand."""
+    match data:
+        case {"task": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if rest.keys() <= {"create"}:
+            return _task_message(task, created, version, at, data.get("create"))
+        case {"runner": str(runner), "k": int(k), "n": int(n), **rest} if not rest:
+            return LookMessage(runner, k, n)
+        case _:
+            return None
+
+
+def _task_message(task: str, created: str, version: int, at: str, create: Json | None) -> TaskMessage | None:
+    try:
+        return TaskMessage(task, parse_time(created), version, parse_time(at), create)
+    except ValueError:
+        return None
+
+
+def message_name(task_id: str, create_time: datetime, version: int) -> str:
+    """Name the message of a version: no common prefix, as Cloud Tasks wants it, and the same whoever queues it."""
+    return f"{record_hash(task_id, create_time)}-{version}"
+
+
+def record_hash(task_id: str, create_time: datetime) -> str:
+    """The first 32 hex digits of SHA-256 of `{id}/{createTime}`: one record's own, also when an id is used again."""
+    return hashlib.sha256(f"{task_id}/{time_text(create_time)}".encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""The program: what happens to a task, in terms of the ports."""
