@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import assert_never
 
 from longcall.core.lifecycle import expired
-from longcall.core.task import State, Task, Unreadable
+from longcall.core.task import State, Task, TaskSpec, Unreadable
+from longcall.core.wire import LookMessage, differing
 
 PATIENCE_AHEAD = timedelta(minutes=10)
 PAST_LIMIT = timedelta(seconds=60)
+NAME_KEPT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,50 @@ Verdict = Take | Expire | Lose | Nothing | Later
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A message about a task: which creation of the id it means, for which version it was queued, and for when."""
+    """A message about a task: which creation of the id it means, for which version it was queued, and for when.
 
+    `asked` is the task as asked for, which only the message of version 1 carries.
+    """
+
+    task: str
     created: datetime
     version: int
     at: datetime
+    asked: TaskSpec | Unreadable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandPut:
+    """A task that somebody put on the queue by hand; its queue name is its id."""
+
+    name: str
+    queue: str
+    eta: datetime
+    asked: TaskSpec | Unreadable
+
+
+Delivery = Visit | HandPut | LookMessage
+
+
+class Namesake(StrEnum):
+    """What a task put by hand is to the newest record of its name."""
+
+    AGAIN = "the same task, delivered again"
+    DIFFERS = "another task under a name in use"
+    REUSED = "a new task under a name that was free again"
+
+
+def compare(hand_put: HandPut, newest: Task) -> Namesake:
+    """Cloud Tasks keeps a used name for an hour at least: a delivery for a time that long after the end is a task of its own."""
+    if newest.finish_time is not None and hand_put.eta >= newest.finish_time + NAME_KEPT:
+        return Namesake.REUSED
+    return Namesake.AGAIN if _same(hand_put.asked, newest.spec) else Namesake.DIFFERS
+
+
+def _same(one: TaskSpec | Unreadable, other: TaskSpec | Unreadable) -> bool:
+    if isinstance(one, Unreadable) or isinstance(other, Unreadable):
+        return isinstance(one, Unreadable) and isinstance(other, Unreadable) and one.raw == other.raw
+    return not differing(one, other)
 
 
 def judge(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime) -> Verdict:  # noqa: FBT001 — one fact among the facts

@@ -82,5 +82,13 @@ class UnclearError(UnavailableError):
     """A write was sent and its answer never came: it may have landed."""
 
 
+class MayExistError(UnavailableError):
+    """The task was queued, and whether its record was written is not known: ask for it, or send the same again."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        super().__init__(f"task {task_id} was queued, and whether its record was written is not known: ask for it, or send the same again")
+
+
 class NewerSchemaError(OurFault):
     """This record was written by a newer release than this one can read."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from longcall.core.attempt import Outcome
+from longcall.core.request import Limits
 from longcall.core.task import HttpRequest, Kind, State, Task
 from longcall.core.wire import LookMessage, TaskMessage
 
@@ -115,8 +116,8 @@ class Store(Protocol):
         """Forget tasks that ended before then, at most so many, and return them."""
         ...
 
-    async def changed(self, task_id: str, after: int, timeout: float) -> Stored | None:
-        """Wait up to `timeout` seconds for a version above `after` and return what is there then; None when there is no record."""
+    async def changed(self, task_id: str, after: int, patience: float) -> Stored | None:
+        """Wait up to `patience` seconds for a version above `after` and return what is there then; None when there is no record."""
         ...
 
     async def ping(self) -> None:
@@ -132,15 +133,6 @@ class CallRequest:
     headers: tuple[tuple[str, str], ...]
     body_key: str | None
     response_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """An attempt's clocks. `connect`: DNS, TCP, TLS. `idle`: no byte from the target for so long. `total`: the whole attempt."""
-
-    connect: timedelta
-    idle: timedelta | None
-    total: timedelta
 
 
 class Caller(Protocol):

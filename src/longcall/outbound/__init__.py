@@ -1,0 +1,1 @@
+"""The only way out: HTTP calls, tokens, the queue's client, the clock."""

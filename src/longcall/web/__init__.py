@@ -1,0 +1,1 @@
+"""The ASGI edge: parse, call the engine, render."""

@@ -1,0 +1,73 @@
+"""Making the record of a task that is known only from its message."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import assert_never
+
+from longcall.core import lifecycle
+from longcall.core.delivery import HandPut, Namesake, Visit, compare
+from longcall.core.task import Task, TaskSpec, Unreadable
+from longcall.core.wire import dumps, spec_to_json
+from longcall.engine import observe
+from longcall.engine.ports import Clock, Store, Stored
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Finds the record a message is about, and makes it where only the message knows the task."""
+
+    store: Store
+    clock: Clock
+    call_queue: str
+
+    async def find(self, visit: Visit) -> Stored | None:
+        """The record; made from the message of version 1 when there is none. None when there is none and the message can't make it."""
+        stored = await self.store.get(visit.task)
+        if stored is None and visit.asked is not None:
+            await self._make(visit.task, visit.asked, self.call_queue, visit)
+            stored = await self.store.get(visit.task)
+        return stored
+
+    async def admit(self, hand_put: HandPut) -> Visit:
+        """The message of version 1 that a task put by hand stands for. Its record is made before room is looked for: nothing vanishes."""
+        name, newest, count = hand_put.name, None, 1
+        while (stored := await self.store.get(name)) is not None:
+            newest, count = stored.task, count + 1
+            name = f"{hand_put.name}.{count}"
+        task = await self._admitted(hand_put, newest, name)
+        if task is None:  # another delivery was quicker
+            return await self.admit(hand_put)
+        return Visit(task.id, task.create_time, 1, hand_put.eta)
+
+    async def _admitted(self, hand_put: HandPut, newest: Task | None, free_name: str) -> Task | None:
+        verdict = compare(hand_put, newest) if newest is not None else Namesake.REUSED
+        match verdict:
+            case Namesake.AGAIN:
+                return newest
+            case Namesake.DIFFERS:
+                return await self._keep_apart(hand_put)
+            case Namesake.REUSED:
+                return await self._make(free_name, hand_put.asked, hand_put.queue)
+            case _:
+                assert_never(verdict)
+
+    async def _make(self, task_id: str, asked: TaskSpec | Unreadable, queue: str, visit: Visit | None = None) -> Task | None:
+        now = visit.created if visit else self.clock.now()
+        trace = self.clock.new_hex(32)
+        if isinstance(asked, Unreadable):
+            task = lifecycle.reject(task_id, asked, queue=queue, trace=trace, now=now)
+        else:
+            task = lifecycle.create(task_id, asked, queue=queue, trace=trace, now=now)
+        if not await self.store.insert(task):
+            return None
+        observe.task_created(task)
+        return task
+
+    async def _keep_apart(self, hand_put: HandPut) -> Task | None:
+        asked = hand_put.asked
+        raw = asked.raw if isinstance(asked, Unreadable) else dumps(spec_to_json(asked))
+        kept_as = f"{hand_put.name}.differs-{hashlib.sha256(raw).hexdigest()[:8]}"
+        if (known := await self.store.get(kept_as)) is not None:
+            return known.task
+        observe.name_in_use(hand_put, kept_as)
+        return await self._make(kept_as, Unreadable(raw, f"a task named {hand_put.name} exists and has other content"), hand_put.queue)

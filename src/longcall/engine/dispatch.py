@@ -1,0 +1,148 @@
+"""One delivery of a message: take, call, decide, owe, write, answer. The table is core/delivery.py, the protocol DESIGN section 3."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from longcall.core import delivery, lifecycle
+from longcall.core.attempt import Responded
+from longcall.core.delivery import Delivery, HandPut, Later, Lose, Me, Nothing, Take, Visit
+from longcall.core.errors import UnavailableError, UnclearError
+from longcall.core.task import State, Task
+from longcall.core.wire import LookMessage
+from longcall.engine import observe
+from longcall.engine.admit import Admission
+from longcall.engine.calls import Calls
+from longcall.engine.lease import Lease, alive
+from longcall.engine.ports import Clock, Store, Stored
+from longcall.engine.settle import Claim, Settler, pauses
+
+OK, AGAIN = 200, 429
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the queue is told: 200 lets it forget the message, 429 has it come again."""
+
+    status: int
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dispatcher:
+    """Everything a dispatch needs."""
+
+    store: Store
+    clock: Clock
+    lease: Lease
+    calls: Calls
+    settler: Settler
+    admission: Admission
+
+    async def dispatch(self, message: Delivery) -> Answer:
+        """Do what a delivered message asks for. Raises OurFault when the store or the queue is out of reach."""
+        match message:
+            case LookMessage():
+                return await self._look(message)
+            case HandPut():
+                return await self._visit(await self.admission.admit(message))
+            case Visit():
+                return await self._visit(message)
+            case _:
+                assert_never(message)
+
+    async def _visit(self, visit: Visit) -> Answer:
+        while (stored := await self.admission.find(visit)) is not None:
+            match await self._judge(stored.task, visit):
+                case Nothing(why, alarming):
+                    if alarming:
+                        observe.message_odd(visit, why)
+                    return Answer(OK, _standing(stored.task, why))
+                case Later(why):
+                    return Answer(AGAIN, _standing(stored.task, why))
+                case Lose():
+                    await self.settler.lose(stored.task)
+                case delivery.Expire():
+                    await self.settler.expire(stored)
+                case Take():
+                    if not self.calls.room(stored.task.kind):
+                        return Answer(AGAIN, _standing(stored.task, "no room"))
+                    if (taken := await self._take(stored)) is not None:
+                        return await asyncio.shield(self.calls.start(self._attempt(taken)))
+                case verdict:
+                    assert_never(verdict)
+        observe.message_odd(visit, "there is no such record, and this message can't make one")
+        return Answer(OK, {"id": visit.task})
+
+    async def _judge(self, task: Task, visit: Visit) -> delivery.Verdict:
+        me = Me(self.lease.name, self.calls.holds(task), self.lease.good, self.lease.may_declare_lost)
+        others = task.state is State.RUNNING and task.owner != me.name
+        owner_alive = others and alive(await self.store.runner(task.owner or ""))
+        return delivery.judge(task, visit, me, owner_alive, self.clock.now())
+
+    async def _take(self, stored: Stored) -> Task | None:
+        """Step 1. None when another version got in between."""
+        await self.lease.announce()
+        taken = lifecycle.take(stored.task, self.lease.name, self.clock.now())
+        self.calls.hold(taken)
+        landed = False
+        try:
+            landed = await self._write_take(taken, stored.tag)
+        finally:
+            if not landed:
+                self.calls.release(taken)
+        return taken if landed else None
+
+    async def _write_take(self, taken: Task, tag: object) -> bool:
+        try:
+            return await self.store.replace(taken, tag)
+        except UnclearError:
+            return await self._took(Claim.on(taken))
+
+    async def _took(self, claim: Claim) -> bool:
+        """Read back an unclear take: it landed if the record is RUNNING under my name and attempt number."""
+        for pause in pauses():
+            try:
+                stored = await self.store.get(claim.task_id)
+            except UnavailableError as error:
+                observe.out_of_reach("store", error)
+                await self.clock.sleep(pause)
+            else:
+                return stored is not None and claim.holds(stored.task)
+        raise AssertionError("pauses never end")
+
+    async def _attempt(self, taken: Task) -> Answer:
+        outcome = await self.calls.make(taken)  # step 2
+        settled = await self.settler.settle(Claim.on(taken), outcome)  # steps 3 to 5
+        self.calls.release(taken)
+        response = outcome.response if isinstance(outcome, Responded) else None
+        return Answer(
+            AGAIN if self.calls.draining else OK,
+            {
+                "id": taken.id,
+                "state": settled.state.value if settled else None,
+                "attempt": taken.attempt_count,
+                "outcome": outcome.name,
+                "status": response.status if response else None,
+                "size": response.size if response else None,
+            },
+        )
+
+    async def _look(self, look: LookMessage) -> Answer:
+        """See whether a runner lives; if not, settle all it left behind before its look may be forgotten."""
+        if alive(await self.store.runner(look.runner)):
+            await self.lease.queue_look(LookMessage(look.runner, look.k, look.n + 1))
+            return Answer(OK, {"runner": look.runner, "alive": True})
+        left = await self.store.owned(look.runner)
+        if left and not self.lease.may_declare_lost:
+            return Answer(AGAIN, {"runner": look.runner, "alive": False})
+        for task_id in left:
+            if (stored := await self.store.get(task_id)) is not None and stored.task.owner == look.runner:
+                await self.settler.lose(stored.task)
+        observe.runner_lost(look.runner, len(left))
+        return Answer(OK, {"runner": look.runner, "alive": False, "lost": len(left)})
+
+
+def _standing(task: Task, why: str) -> dict[str, object]:
+    return {"id": task.id, "state": task.state.value, "why": why}

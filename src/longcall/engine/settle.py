@@ -1,0 +1,104 @@
+"""Deciding, owing and writing: how an attempt's outcome becomes the record's next version."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from longcall.core import lifecycle
+from longcall.core.attempt import Outcome, drained, lost
+from longcall.core.errors import OurFault
+from longcall.core.task import State, Task
+from longcall.core.wire import TaskMessage, message_name
+from longcall.engine import observe
+from longcall.engine.ports import Clock, Queue, Store, Stored
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt of one owner. It goes by owner and attempt, not by version: a cancel request may move the version in between."""
+
+    task_id: str
+    owner: str
+    attempt: int
+
+    @classmethod
+    def on(cls, task: Task) -> "Claim":
+        """The claim that a RUNNING record states."""
+        return cls(task.id, task.owner or "", task.attempt_count)
+
+    def holds(self, task: Task) -> bool:
+        """The outcome is still this owner's to write."""
+        return task.state is State.RUNNING and task.owner == self.owner and task.attempt_count == self.attempt
+
+    def landed(self, task: Task, outcome: Outcome) -> bool:
+        """The record has this very outcome, written before though its writer was not told."""
+        return any(
+            entry.number == self.attempt
+            and entry.runner == self.owner
+            and entry.end_time == outcome.end_time
+            and entry.outcome == outcome.name
+            for entry in task.attempts
+        )
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between tries while something is out of reach: doubling from 0.1 to 5."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class Settler:
+    """Writes the ends of attempts. Queue first: what a version needs is queued before that version is written."""
+
+    store: Store
+    queue: Queue
+    clock: Clock
+    call_queue: str
+
+    async def settle(self, claim: Claim, outcome: Outcome) -> Task | None:
+        """Write an outcome, waiting for a store or queue that is away; None when the attempt was no longer the claim's."""
+        for pause in pauses():
+            try:
+                return await self._settle(claim, outcome)
+            except OurFault as error:
+                observe.out_of_reach("store or queue", error)
+                await self.clock.sleep(pause)
+        raise AssertionError("pauses never end")
+
+    async def lose(self, task: Task) -> None:
+        """Settle a RUNNING record whose owner is gone: as drained if it had been told to stop, else as lost. Raises UnavailableError."""
+        owner = await self.store.runner(task.owner or "")
+        now = self.clock.now()
+        await self._settle(Claim.on(task), drained(now) if owner is not None and owner.drained else lost(now, task.owner or ""))
+
+    async def expire(self, stored: Stored) -> None:
+        """End a task whose time is over before its next attempt, unless another version got in between. Raises UnavailableError."""
+        expired = lifecycle.expire(stored.task, self.clock.now())
+        await self.owe(expired)
+        if await self.store.replace(expired, stored.tag):
+            observe.task_expired(expired)
+
+    async def _settle(self, claim: Claim, outcome: Outcome) -> Task | None:
+        while (stored := await self.store.get(claim.task_id)) is not None:
+            if claim.landed(stored.task, outcome):
+                return stored.task
+            if not claim.holds(stored.task):
+                break
+            settled = lifecycle.settle(stored.task, outcome, self.clock.now(), self.clock.chance())
+            await self.owe(settled)
+            if await self.store.replace(settled, stored.tag):
+                observe.attempt_settled(settled, outcome)
+                return settled
+        observe.outcome_late(claim.task_id, claim.attempt, outcome)
+        return None
+
+    async def owe(self, task: Task) -> None:
+        """Queue what this version, not written yet, will need: its next attempt. Raises UnavailableError."""
+        if task.next_attempt_time is not None:
+            message = TaskMessage(task.id, task.create_time, task.version, task.next_attempt_time)
+            name = message_name(task.id, task.create_time, task.version)
+            await self.queue.create(self.call_queue, name, message, task.next_attempt_time)

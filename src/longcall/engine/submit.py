@@ -1,0 +1,97 @@
+"""Making a task through the API: queue first, then the record."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from longcall.core import lifecycle
+from longcall.core.errors import AlreadyExistsError, MayExistError, UnavailableError
+from longcall.core.task import StoredBody, Task, TaskSpec, Unreadable
+from longcall.core.wire import TaskMessage, body_digest, differing, dumps, message_name, message_to_json, spec_to_json
+from longcall.engine import observe
+from longcall.engine.calls import body_key
+from longcall.engine.ports import Bodies, Clock, Queue, Store
+
+MAX_MESSAGE_BYTES = 90_000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The task that now exists; `created` is False when it did before."""
+
+    task: Task
+    created: bool
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Everything a submit needs."""
+
+    store: Store
+    queue: Queue
+    bodies: Bodies
+    clock: Clock
+    call_queue: str
+
+    async def submit(self, spec: TaskSpec, task_id: str | None, trace: str | None) -> Submitted:
+        """Create a task, or find the same one.
+
+        Raises AlreadyExistsError when the id has other content, UnavailableError when nothing was made, and MayExistError when
+        that is not known.
+        """
+        if task_id is not None and (stored := await self.store.get(task_id)) is not None:
+            return Submitted(_same(stored.task, spec), created=False)
+        task = lifecycle.create(
+            task_id or self.clock.new_id(),
+            spec,
+            queue=self.call_queue,
+            trace=trace or self.clock.new_hex(32),
+            now=self.clock.now(),
+        )
+        task, message = await self._fitted(task, spec)
+        name = f"{message_name(task.id, task.create_time, task.version)}-{self.clock.new_hex(8)}"
+        await self.queue.create(self.call_queue, name, message, message.at)
+        return await self._insert(task, spec)
+
+    async def _fitted(self, task: Task, spec: TaskSpec) -> tuple[Task, TaskMessage]:
+        """Keep a body that would make the message too large in the body store instead."""
+        at = task.next_attempt_time or task.create_time
+        message = TaskMessage(task.id, task.create_time, task.version, at, spec_to_json(spec))
+        body = spec.request.body
+        if isinstance(body, StoredBody) or len(dumps(message_to_json(message))) <= MAX_MESSAGE_BYTES:
+            return task, message
+        await self.bodies.put(body_key(task), _whole(body))
+        stored = StoredBody(len(body), body_digest(body))
+        fitted = replace(spec, request=replace(spec.request, body=stored))
+        return replace(task, spec=fitted), replace(message, create=spec_to_json(fitted))
+
+    async def _insert(self, task: Task, spec: TaskSpec) -> Submitted:
+        try:
+            if await self.store.insert(task):
+                observe.task_created(task)
+                return Submitted(task, created=True)
+            stored = await self.store.get(task.id)
+        except UnavailableError as error:
+            return await self._read_back(task, error)
+        if stored is None:  # forgotten since: what was queued makes it anew
+            raise MayExistError(task.id)
+        return Submitted(_same(stored.task, spec), created=stored.task.create_time == task.create_time)
+
+    async def _read_back(self, task: Task, error: UnavailableError) -> Submitted:
+        try:
+            stored = await self.store.get(task.id)
+        except UnavailableError:
+            stored = None
+        if stored is None or stored.task.create_time != task.create_time:
+            raise MayExistError(task.id) from error
+        return Submitted(stored.task, created=True)
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _same(task: Task, spec: TaskSpec) -> Task:
+    differs = ("",) if isinstance(task.spec, Unreadable) else differing(spec, task.spec)
+    if differs:
+        raise AlreadyExistsError(task.id, differs)
+    return task

@@ -1,0 +1,201 @@
+"""One HTTP call, held until it ends: aiohttp made to do exactly that and nothing by itself."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import aiohttp
+from multidict import CIMultiDict
+
+from longcall.core.attempt import Break, Broken, Outcome, Responded, Response, Trouble
+from longcall.core.request import Limits
+from longcall.core.task import MAX_INLINE_BYTES, OAuthToken, OidcToken, StoredBody
+from longcall.core.text import duration_text
+from longcall.engine.ports import Bodies, CallRequest, Clock
+from longcall.outbound.connections import CAN_WATCH_SILENCE, FLIGHT, Flight, FlightRequest, SilenceWatch, new_socket
+from longcall.outbound.trouble import NotResentError, broken
+
+POOLED_FOR = 2.0  # seconds; a connection idle for longer may be gone without a word
+CHUNK = 64 * 1024
+HEAD_LIMIT = 64 * 1024
+BODILESS = frozenset({204, 304})
+
+
+async def _never_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a request again by itself: whether that is safe is the policy's to say, not the method's."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise NotResentError from error
+
+
+@dataclass(frozen=True)
+class HttpCaller:
+    """The engine's way out to targets."""
+
+    session: aiohttp.ClientSession
+    watch: SilenceWatch
+    bodies: Bodies
+    clock: Clock
+    max_response_bytes: int
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, bodies: Bodies, clock: Clock, max_response_bytes: int) -> AsyncIterator["HttpCaller"]:
+        """Make a caller with a connection pool of its own. Closing it closes every connection."""
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=POOLED_FOR, use_dns_cache=False, socket_factory=new_socket)
+        watch = SilenceWatch()
+        async with aiohttp.ClientSession(
+            connector=connector,
+            request_class=FlightRequest,
+            middlewares=(_never_again,),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            requote_redirect_url=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+        ) as session:
+            sweep = asyncio.create_task(watch.sweep())
+            try:
+                yield cls(session, watch, bodies, clock, max_response_bytes)
+            finally:
+                sweep.cancel()
+
+    async def call(self, request: CallRequest, limits: Limits, on_sent: Callable[[datetime], None]) -> Outcome:
+        """Make one HTTP request and hold it until it ends. Raises nothing but cancellation: every end is an Outcome."""
+        if isinstance(request.request.auth, OidcToken | OAuthToken):
+            trouble = Trouble("NO_TOKEN", "no token for this target can be had here")
+            return Broken(Break.UNREACHABLE, trouble, self.clock.now())
+        flight = Flight(self.clock.now, on_sent)
+        FLIGHT.set(flight)
+        idle = limits.idle.total_seconds() if limits.idle is not None and CAN_WATCH_SILENCE else None
+        total, silence = asyncio.timeout(limits.total.total_seconds()), None
+        try:
+            async with total, self.watch.over(flight, idle) as silence:
+                response = await self._exchange(request, limits)
+        except Exception as error:  # noqa: BLE001 — whatever it is, the call has ended and its outcome must be known
+            now = self.clock.now()
+            if total.expired():
+                return _out_of_time(limits, flight, now)
+            if silence is not None and silence.expired():
+                return _too_silent(limits, flight, now)
+            return broken(error, flight.sent_time, now)
+        return Responded(response, self.clock.now(), flight.sent_time)
+
+    async def _exchange(self, request: CallRequest, limits: Limits) -> Response:
+        asked = request.request
+        silence = None if CAN_WATCH_SILENCE or limits.idle is None else limits.idle.total_seconds()
+        async with self.session.request(
+            asked.method,
+            asked.url,
+            headers=CIMultiDict(request.headers),
+            data=self._body(request),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect.total_seconds(), sock_read=silence),
+        ) as response:
+            return await self._received(response, request)
+
+    def _body(self, request: CallRequest) -> bytes | AsyncIterator[bytes] | None:
+        body = request.request.body
+        if isinstance(body, StoredBody):
+            return self.bodies.open(request.body_key or "")
+        return body or None
+
+    async def _received(self, response: aiohttp.ClientResponse, request: CallRequest) -> Response:
+        body = _Body(response, self.max_response_bytes)
+        start = await body.up_to(MAX_INLINE_BYTES + 1)
+        location = await self._stored(body, start, request.response_key) if len(start) > MAX_INLINE_BYTES else None
+        headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+        return Response(
+            status=response.status,
+            headers=headers,
+            size=body.size,
+            sha256=body.digest.hexdigest(),
+            inline=start[:MAX_INLINE_BYTES] if location is None else None,
+            location=location,
+            truncated=body.truncated,
+            close_delimited=_ends_by_closing(response),
+        )
+
+    async def _stored(self, body: "_Body", start: bytes, key: str) -> str | None:
+        """Stream a large body to the body store. None when that store failed: the target's work is done, so its call does not fail."""
+        try:
+            await self.bodies.put(key, body.all_after(start))
+        except Exception:  # noqa: BLE001 — of whatever kind: ours is the fault, or the target's, which `broken` holds
+            if body.broken is not None:
+                raise body.broken from None
+            await body.drop_rest()
+            return None
+        return key
+
+
+class _Body:
+    """A response body as it arrives: counted, hashed, and cut where it grows too long. The rest is read and dropped."""
+
+    def __init__(self, response: aiohttp.ClientResponse, limit: int) -> None:
+        self._content = response.content
+        self._limit = limit
+        self.size = 0
+        self.truncated = False
+        self.broken: BaseException | None = None
+        self.digest = hashlib.sha256()
+
+    async def _next(self) -> bytes:
+        """The next chunk; empty at the end. What is over the limit is read and dropped."""
+        try:
+            while chunk := await self._content.read(CHUNK):
+                kept = chunk[: self._limit - self.size]
+                self.truncated = self.truncated or len(kept) < len(chunk)
+                if kept:
+                    self.size += len(kept)
+                    self.digest.update(kept)
+                    return kept
+        except BaseException as error:
+            self.broken = error
+            raise
+        return b""
+
+    async def up_to(self, count: int) -> bytes:
+        """The first bytes: all of a small body, at least `count` of a larger one."""
+        parts = bytearray()
+        while len(parts) < count and (chunk := await self._next()):
+            parts += chunk
+        return bytes(parts)
+
+    async def all_after(self, start: bytes) -> AsyncIterator[bytes]:
+        """The whole body again, from its first bytes on."""
+        yield start
+        while chunk := await self._next():
+            yield chunk
+
+    async def drop_rest(self) -> None:
+        """Read on to the end; of such a body only its beginning is kept."""
+        self.truncated = True
+        while await self._next():
+            pass
+
+
+def _ends_by_closing(response: aiohttp.ClientResponse) -> bool:
+    """Without length and chunks the end of the body is the end of the connection, which can't be told from a cut (RFC 9112, 6.3)."""
+    framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+    return not framed and response.status not in BODILESS and response.method != "HEAD"
+
+
+def _out_of_time(limits: Limits, flight: Flight, now: datetime) -> Broken:
+    clock, code = ("taskTimeout", "TASK_TIMEOUT") if limits.by_task else ("attemptTimeout", "ATTEMPT_TIMEOUT")
+    trouble = Trouble(code, f"not complete when {clock} was over, {duration_text(limits.total)} into the attempt")
+    if flight.sent_time is None:
+        return Broken(Break.UNREACHABLE, trouble, now)
+    return Broken(Break.TIMED_OUT, trouble, now, flight.sent_time)
+
+
+def _too_silent(limits: Limits, flight: Flight, now: datetime) -> Broken:
+    said = f"not a byte from the target for {duration_text(limits.idle or limits.total)} (idleTimeout)"
+    return Broken(Break.TIMED_OUT, Trouble("IDLE_TIMEOUT", said), now, flight.sent_time)

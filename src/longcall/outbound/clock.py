@@ -1,0 +1,36 @@
+"""Time, chance and ids: the only module that makes them."""
+
+import asyncio
+import random
+import secrets
+import time
+import uuid
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """The machine's clock and chance."""
+
+    def now(self) -> datetime:
+        """Wall clock, UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds)
+
+    def chance(self) -> float:
+        """0 up to 1, uniform: for jitter, not for secrets."""
+        return random.random()  # noqa: S311 — jitter
+
+    def new_id(self) -> str:
+        """A UUIDv4."""
+        return str(uuid.uuid4())
+
+    def new_hex(self, digits: int) -> str:
+        """So many random hex digits, fit for secrets."""
+        return secrets.token_hex((digits + 1) // 2)[:digits]
