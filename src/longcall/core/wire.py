@@ -178,27 +178,27 @@ def task_to_json(task: Task) -> Json:
     """The whole record, as a store keeps it. Fields of newer releases go back as they came."""
     asked = {"raw": bytes_text(task.spec.raw)} if isinstance(task.spec, Unreadable) else spec_to_json(task.spec)
     return {
-        **task.extra,
-        "schema": SCHEMA,
         "id": task.id,
-        **asked,
         "state": task.state.value,
         "kind": task.kind.value,
         "parent": task.parent,
-        "queue": task.queue,
         "version": task.version,
-        "trace": task.trace,
         "createTime": time_text(task.create_time),
         "updateTime": time_text(task.update_time),
         "finishTime": _maybe(time_text, task.finish_time),
         "nextAttemptTime": _maybe(time_text, task.next_attempt_time),
         "cancelRequestTime": _maybe(time_text, task.cancel_request_time),
-        "owner": task.owner,
-        "budget": {"start": time_text(task.budget.start), "tries": task.budget.tries, "drains": task.budget.drains},
+        **asked,
         "attemptCount": task.attempt_count,
         "attempts": [_attempt_to_json(attempt) for attempt in task.attempts],
         "failure": _maybe(_failure_to_json, task.failure),
         "response": _maybe(_response_to_json, task.response),
+        "queue": task.queue,
+        "owner": task.owner,
+        "budget": {"start": time_text(task.budget.start), "tries": task.budget.tries, "drains": task.budget.drains},
+        "trace": task.trace,
+        "schema": SCHEMA,
+        **task.extra,
     }
 
 
@@ -359,9 +359,9 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) ->
     return data
 
 
-def row(task: Task, base_url: str) -> Json:
+def row(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) -> Json:
     """A list's entry: the view without bodies and attempts."""
-    data = view(task, base_url)
+    data = view(task, base_url, redact)
     for bulky in ("attempts", "raw"):
         data.pop(bulky, None)
     data.get("httpRequest", {}).pop("body", None)

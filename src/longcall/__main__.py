@@ -1,0 +1,6 @@
+"""`python -m longcall`."""
+
+from longcall.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""One queue at work: what waits in it, what it may dispatch now, and what to wait for otherwise."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+
+from longcall.queue.model import Queue
+from longcall.queue.rates import Limiter
+from longcall.queue.schedule import Schedule
+
+
+class Lane:
+    """A queue with its waiting tasks and its limits. Used on one event loop only."""
+
+    def __init__(self, queue: Queue, waiting: Iterable[tuple[datetime, int]], clock: float) -> None:
+        self.queue = queue
+        self.deleted = False
+        self.limiter = Limiter(queue.config.rates, clock)
+        self._schedule = Schedule(waiting)
+        self._changed = asyncio.Event()
+
+    def add(self, number: int, due: datetime) -> None:
+        """Let a task wait until ``due``."""
+        self._schedule.add(number, due)
+        self._changed.set()
+
+    def remove(self, number: int) -> None:
+        """Forget a waiting task."""
+        self._schedule.remove(number)
+
+    def change(self, queue: Queue, clock: float) -> None:
+        """Take another configuration or state."""
+        self.queue = queue
+        self.limiter.change(queue.config.rates, clock)
+        self._changed.set()
+
+    def take(self, now: datetime, clock: float, most: int) -> list[int]:
+        """Take out the tasks whose dispatch may begin now, at most ``most``; they count as open."""
+        if self.queue.paused:
+            return []
+        numbers = self._schedule.take_due(now, min(self.limiter.room(clock), most))
+        self.limiter.begin(len(numbers))
+        return numbers
+
+    def ended(self) -> None:
+        """Count one dispatch as ended."""
+        self.limiter.end()
+        self._changed.set()
+
+    async def changed(self, now: datetime, clock: float, longest: float) -> None:
+        """Return when ``take`` may give something: after a change, or when a task comes due or the rate allows one."""
+        self._changed.clear()
+        seconds = self._seconds_to_wait(now, clock)
+        if seconds is None:
+            await self._changed.wait()
+            return
+        timer = asyncio.get_running_loop().call_later(min(seconds, longest), self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
+
+    def _seconds_to_wait(self, now: datetime, clock: float) -> float | None:
+        due = self._schedule.next_due()
+        to_token = self.limiter.seconds_to_token(clock)
+        if due is None or to_token is None or self.queue.paused:
+            return None
+        return max((due - now).total_seconds(), to_token, 0.0)

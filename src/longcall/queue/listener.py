@@ -1,0 +1,32 @@
+"""A uvicorn server inside a program that is not its own."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+_BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the program around this one has its own way to stop
+
+
+@asynccontextmanager
+async def serve(application: Starlette, port: int) -> AsyncIterator[int]:
+    """Serve on 127.0.0.1 (port 0: a free one) and give the port, which takes connections from then on."""
+    listening = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
+        listening.close()

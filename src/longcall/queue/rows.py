@@ -1,0 +1,152 @@
+"""Between the model's values and what SQLite keeps: integers of microseconds, JSON, bytes."""
+
+import json
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from longcall.queue.model import (
+    AppEngineTarget,
+    Attempt,
+    HttpTarget,
+    Method,
+    OAuthToken,
+    OidcToken,
+    Queue,
+    QueueConfig,
+    QueuedTask,
+    RateLimits,
+    RetryConfig,
+    RetryOverride,
+    Routing,
+    Target,
+)
+
+Row = tuple[Any, ...]
+"""A row as sqlite3 gives it: the schema says what each column holds."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_Retry = TypeVar("_Retry", RetryConfig, RetryOverride)
+
+
+def micros(time: datetime) -> int:
+    """Return a time as microseconds since 1970."""
+    return span_micros(time - _EPOCH)
+
+
+def time(value: int) -> datetime:
+    """Return microseconds since 1970 as a time."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def span_micros(span: timedelta) -> int:
+    """Return a duration in microseconds."""
+    return span // _MICROSECOND
+
+
+def target_text(target: Target) -> str:
+    """Return a target without its body as JSON."""
+    return json.dumps({type(target).__name__: _values(target)})
+
+
+def retry_text(retry: RetryConfig | RetryOverride) -> str:
+    """Return a retry configuration as JSON."""
+    return json.dumps(_retry_values(retry))
+
+
+def config_text(config: QueueConfig) -> str:
+    """Return a queue's configuration without its name as JSON."""
+    routing = config.routing_override
+    return json.dumps(
+        {
+            "retry": _retry_values(config.retry),
+            "rates": asdict(config.rates),
+            "routing_override": None if routing is None else asdict(routing),
+        }
+    )
+
+
+def queue(row: Row) -> Queue:
+    """Read the columns number, name, config, paused, purge_time."""
+    number, name, text, paused, purged = row
+    values = json.loads(text)
+    routing = values["routing_override"]
+    config = QueueConfig(
+        name,
+        _retry(RetryConfig, values["retry"]),
+        RateLimits(**values["rates"]),
+        None if routing is None else Routing(**routing),
+    )
+    return Queue(number, config, bool(paused), None if purged is None else time(purged))
+
+
+def task(row: Row, queue_name: str) -> QueuedTask:
+    """Read a whole row of the table task, its columns in the schema's order."""
+    number, _, id_, target, body, schedule, created, deadline, retry = row[:9]
+    _, dispatches, responses, executions, previous, first = row[9:15]
+    return QueuedTask(
+        number=number,
+        queue=queue_name,
+        id=id_,
+        target=_target(target, body),
+        schedule_time=time(schedule),
+        create_time=time(created),
+        dispatch_deadline=None if deadline is None else timedelta(microseconds=deadline),
+        retry=None if retry is None else _retry(RetryOverride, json.loads(retry)),
+        dispatch_count=dispatches,
+        response_count=responses,
+        execution_count=executions,
+        previous_response=previous,
+        first_dispatch=None if first is None else time(first),
+        last_attempt=_attempt(row[15:20]),
+    )
+
+
+def _attempt(row: Row) -> Attempt | None:
+    schedule, dispatched, answered, code, message = row
+    if dispatched is None:
+        return None
+    return Attempt(time(schedule), time(dispatched), None if answered is None else time(answered), code, message)
+
+
+def _target(text: str, body: bytes) -> Target:
+    ((kind, values),) = json.loads(text).items()
+    method = Method(values.pop("method"))
+    if kind == AppEngineTarget.__name__:
+        routing = Routing(**values.pop("routing"))
+        return AppEngineTarget(**values, method=method, body=body, routing=routing)
+    return HttpTarget(**values | {"token": _token(values["token"])}, method=method, body=body)
+
+
+def _token(values: dict[str, str] | None) -> OidcToken | OAuthToken | None:
+    if values is None:
+        return None
+    return OidcToken(**values) if "audience" in values else OAuthToken(**values)
+
+
+def _values(target: Target) -> dict[str, object]:
+    match target:
+        case HttpTarget():
+            token = None if target.token is None else asdict(target.token)
+            return {"url": target.url, "method": target.method, "headers": target.headers, "token": token}
+        case AppEngineTarget():
+            return {
+                "relative_uri": target.relative_uri,
+                "method": target.method,
+                "headers": target.headers,
+                "routing": asdict(target.routing),
+            }
+
+
+def _retry_values(retry: RetryConfig | RetryOverride) -> dict[str, object]:
+    values = {field.name: getattr(retry, field.name) for field in fields(retry)}
+    return {name: span_micros(value) if isinstance(value, timedelta) else value for name, value in values.items()}
+
+
+def _retry(kind: type[_Retry], values: dict[str, int | None]) -> _Retry:
+    spans = {"max_retry_duration", "min_backoff", "max_backoff"}
+    read: dict[str, Any] = {
+        name: timedelta(microseconds=value) if name in spans and value is not None else value for name, value in values.items()
+    }
+    return kind(**read)

@@ -1,0 +1,159 @@
+"""/v1: the HTTP API. Imported on first use, since FastAPI takes half a second."""
+
+import re
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+
+from longcall.core import target, wire
+from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError
+from longcall.core.task import Kind, State
+from longcall.engine import ports
+from longcall.engine.control import Control
+from longcall.engine.ports import Clock
+from longcall.engine.submit import Submitter
+from longcall.web import body, fields, problems
+from longcall.web.render import Renderer
+from longcall.web.schema import TaskIn, mistakes, parse_task
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}
+_COMMON: dict[int | str, dict[str, Any]] = {400: {"description": "Invalid", **_PROBLEM}, 503: {"description": "Out of reach", **_PROBLEM}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such task", **_PROBLEM}}
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class ReadQuery(_Given):
+    """How to read one task."""
+
+    wait: fields.Patience | None = Field(default=None, description="answer once the task has ended, or after so long; 60s at most")
+
+
+class ListQuery(_Given):
+    """Which tasks to list."""
+
+    state: list[State] = Field(default_factory=list)
+    label: Annotated[str, Field(pattern=r"^[^:\s]{1,63}:.*$", description="name:value")] | None = None
+    reason: str | None = None
+    host: str | None = None
+    created_after: fields.Time | None = None
+    created_before: fields.Time | None = None
+    updated_after: fields.Time | None = None
+    overdue: bool = False
+    kind: Kind = Kind.CALL
+    page_size: Annotated[int, Field(ge=1, le=500)] = 50
+    page_token: str = ""
+
+    def to_query(self, now: datetime) -> ports.Query:
+        """The engine's question."""
+        name, colon, value = (self.label or "").partition(":")
+        return ports.Query(
+            kind=self.kind,
+            states=frozenset(self.state),
+            label=(name, value) if colon else None,
+            reason=self.reason,
+            host=self.host,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            updated_after=self.updated_after,
+            overdue_at=now if self.overdue else None,
+            limit=self.page_size,
+            token=self.page_token,
+        )
+
+
+def make(submitter: Submitter, control: Control, clock: Clock, renderer: Renderer) -> FastAPI:
+    """The API as an ASGI app."""
+    api = FastAPI(title="Longcall", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    for kind in (LongcallError, HTTPException, Exception):
+        api.add_exception_handler(kind, problems.answer)
+    api.add_exception_handler(RequestValidationError, _mistaken)
+    _add_create(api, submitter, clock, renderer)
+    _add_reads(api, control, clock, renderer)
+    return api
+
+
+def _add_create(api: FastAPI, submitter: Submitter, clock: Clock, renderer: Renderer) -> None:
+    asked = {"requestBody": {"required": True, "content": {"application/json": {"schema": TaskIn.model_json_schema()}}}}
+    conflict: dict[int | str, dict[str, Any]] = {
+        409: {"description": "Exists and differs", **_PROBLEM},
+        413: {"description": "Too large", **_PROBLEM},
+    }
+
+    @api.post("/v1/tasks", status_code=201, responses={**_COMMON, **conflict, 200: {"description": "It existed"}}, openapi_extra=asked)
+    async def create_task(request: Request) -> Response:
+        """Create a task. The same again answers 200 with the task that exists."""
+        task_id, spec = parse_task(await body.read_json(request), clock.now())
+        submitted = await submitter.submit(spec, task_id or _idempotency_key(request), _trace(request))
+        view = renderer.view(submitted.task) | {"warnings": target.warnings(spec)}
+        status = HTTPStatus.CREATED if submitted.created else HTTPStatus.OK
+        return _json(view, status, {"Location": view["links"]["self"]})
+
+
+def _add_reads(api: FastAPI, control: Control, clock: Clock, renderer: Renderer) -> None:
+    @api.get("/v1/tasks", responses=_COMMON)
+    async def list_tasks(query: Annotated[ListQuery, Query()]) -> Response:
+        """List tasks, newest first, without bodies and attempts."""
+        page = await control.page(query.to_query(clock.now()))
+        return _json({"tasks": [renderer.row(task) for task in page.tasks], "nextPageToken": page.next_token})
+
+    @api.get("/v1/tasks/{task_id}", responses={**_COMMON, **_NOT_FOUND})
+    async def get_task(task_id: str, query: Annotated[ReadQuery, Query()]) -> Response:
+        """Read a task; with `wait`, once it has ended or the time is up."""
+        patience = query.wait.total_seconds() if query.wait is not None else 0
+        return _json(renderer.view(await control.read(task_id, patience)))
+
+    @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND}, response_class=StreamingResponse)
+    async def get_response(task_id: str) -> Response:
+        """The body of the last response, as it came. It never runs in this origin."""
+        task, chunks = await control.body(task_id)
+        return StreamingResponse(chunks, headers=_harmless(task.response.headers if task.response else {}))
+
+
+def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of header names
+    kept = {name: given[name] for name in ("content-type", "content-encoding") if name in given}
+    return {
+        "content-type": "application/octet-stream",
+        **kept,
+        "content-disposition": "attachment",
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "sandbox",
+    }
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """The draft standard's header: a quoted string, or a bare one."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+    if not fields.is_id(bare):
+        raise InvalidArgumentError(
+            FieldError("/id", "the header Idempotency-Key is no id: 1 to 500 letters, digits, hyphens or underscores")
+        )
+    return bare
+
+
+def _trace(request: Request) -> str | None:
+    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    return match.group(1) if match and match.group(1).strip("0") else None
+
+
+def _json(value: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
+    return Response(wire.dumps(value), status.value, headers, media_type="application/json")
+
+
+async def _mistaken(request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    model = ReadQuery if "task_id" in request.path_params else ListQuery
+    return await problems.answer(request, mistakes([each | {"loc": each["loc"][1:]} for each in found], model))

@@ -1,0 +1,80 @@
+"""The ASGI app: the queue's door and the health checks at once, the API when it is first asked for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from longcall.core.errors import LongcallError, UnavailableError
+from longcall.core.wire import dumps
+from longcall.engine.ports import Queue, Store
+from longcall.web import problems
+from longcall.web.dispatch import DispatchDoor
+
+
+@dataclass
+class Lazy:
+    """An ASGI app made on its first request, or by `warm`."""
+
+    make: Callable[[], ASGIApp]
+    _made: ASGIApp | None = field(default=None)
+
+    def warm(self) -> ASGIApp:
+        """Make it now."""
+        if self._made is None:
+            self._made = self.make()
+        return self._made
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await self.warm()(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether what a runner needs is in reach."""
+
+    store: Store
+    queue: Queue
+    queues: tuple[str, ...]
+    limit: float = 5.0  # seconds
+
+    async def answer(self, _: Request) -> Response:
+        """200, or 503 naming what is out of reach."""
+        checks = {"store": self.store.ping(), **{name: self.queue.ping(name) for name in self.queues}}
+        found = await asyncio.gather(*(self._tried(check) for check in checks.values()))
+        away = {name: trouble for name, trouble in zip(checks, found, strict=True) if trouble}
+        if away:
+            raise UnavailableError("; ".join(f"{name}: {trouble}" for name, trouble in away.items()))
+        return Response(dumps({"ready": True}), media_type="application/json")
+
+    async def _tried(self, check: Awaitable[None]) -> str:
+        try:
+            async with asyncio.timeout(self.limit):
+                await check
+        except (LongcallError, TimeoutError) as error:
+            return str(error) or "no answer"
+        return ""
+
+
+def make(door: DispatchDoor, readiness: Readiness, api: Lazy) -> Starlette:
+    """Put the doors together. Whatever is not named here is the API's."""
+    return Starlette(
+        routes=[
+            Route("/dispatch", door.answer, methods=["POST"]),
+            Route("/healthz", _healthy),
+            Route("/readyz", readiness.answer),
+            Mount("/", api),
+        ],
+        exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
+    )
+
+
+async def _healthy(_: Request) -> Response:
+    return Response(b'{"healthy":true}', media_type="application/json")

@@ -1,0 +1,83 @@
+"""The queue's door: POST /dispatch."""
+
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from longcall.core.delivery import Delivery, HandPut, Visit
+from longcall.core.errors import CallerMistake, OurFault, PermissionDeniedError
+from longcall.core.task import TaskSpec, Unreadable
+from longcall.core.wire import LookMessage, TaskMessage, dumps, message_from_json
+from longcall.engine.dispatch import Dispatcher
+from longcall.engine.ports import Clock
+from longcall.web import body, problems
+from longcall.web.schema import parse_hand_put, parse_own
+
+
+@dataclass(frozen=True)
+class DispatchDoor:
+    """Opens only for the queue; reads what it delivers and hands it to the engine."""
+
+    dispatcher: Dispatcher
+    clock: Clock
+    secret: str
+    queue_parent: str
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one delivery: 200 or 429; 403 when it is not from the queue; 500, never 503, which throttles a whole App Engine queue."""
+        self._admit(request)
+        try:
+            answer = await self.dispatcher.dispatch(self._delivery(request, await body.read(request)))
+        except OurFault as error:
+            return problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, str(error), request.url.path)
+        return Response(dumps(answer.details), answer.status, media_type="application/json")
+
+    def _admit(self, request: Request) -> None:
+        given = request.headers.get("longcall-queue-secret", "")
+        if not self.secret or not hmac.compare_digest(given.encode(), self.secret.encode()):
+            raise PermissionDeniedError
+
+    def _delivery(self, request: Request, raw: bytes) -> Delivery:
+        match message_or_task(raw):
+            case LookMessage() as look:
+                return look
+            case TaskMessage() as message:
+                return Visit(message.task, message.created, message.version, message.at, _own(message, raw))
+            case asked:
+                return self._hand_put(request, asked)
+
+    def _hand_put(self, request: Request, asked: TaskSpec | Unreadable) -> HandPut:
+        name = _queue_header(request, "TaskName") or "unnamed"
+        queue = f"{self.queue_parent}/queues/{_queue_header(request, 'QueueName')}"
+        return HandPut(name, queue, self._eta(_queue_header(request, "TaskETA")), asked)
+
+    def _eta(self, text: str) -> datetime:
+        try:
+            return datetime.fromtimestamp(float(text), UTC)
+        except (ValueError, OverflowError):
+            return self.clock.now()
+
+
+def message_or_task(raw: bytes) -> TaskMessage | LookMessage | TaskSpec | Unreadable:
+    """What a body says: a message of ours, a task put by hand, or nothing that can be read."""
+    try:
+        data = body.parse(raw)
+        return message_from_json(data) or parse_hand_put(data)
+    except CallerMistake as error:
+        return Unreadable(raw, str(error))
+
+
+def _own(message: TaskMessage, raw: bytes) -> TaskSpec | Unreadable | None:
+    try:
+        return None if message.create is None else parse_own(message.create)
+    except CallerMistake as error:
+        return Unreadable(raw, str(error))
+
+
+def _queue_header(request: Request, name: str) -> str:
+    """A header of App Engine's or of Cloud Tasks' own dispatches."""
+    return request.headers.get(f"x-appengine-{name}") or request.headers.get(f"x-cloudtasks-{name}", "")

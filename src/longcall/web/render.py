@@ -1,0 +1,22 @@
+"""Tasks as readers see them."""
+
+from dataclasses import dataclass
+
+from longcall.core import wire
+from longcall.core.task import Task
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Knows where the API is reached, and which headers' values nobody is shown."""
+
+    public_url: str
+    redact: frozenset[str] = wire.ALWAYS_REDACTED
+
+    def view(self, task: Task) -> wire.Json:
+        """One task, whole."""
+        return wire.view(task, self.public_url, self.redact)
+
+    def row(self, task: Task) -> wire.Json:
+        """A list's entry."""
+        return wire.row(task, self.public_url, self.redact)

@@ -1,0 +1,270 @@
+"""A task as strangers write it: every field checked, every mistake pointed at."""
+
+import difflib
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from longcall.core.errors import FieldError, InvalidArgumentError, TooLargeError
+from longcall.core.retry import Jitter, RetryPolicy
+from longcall.core.task import MAX_AHEAD, MAX_ATTEMPT, HttpRequest, NoAuth, OAuthToken, OidcToken, StoredBody, TaskSpec
+from longcall.core.text import duration_text
+from longcall.core.wire import dumps
+from longcall.web import fields
+
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_DEFAULT = RetryPolicy()
+_INSTEAD = {
+    "retryConfig": "Longcall retries by its own policy, retry: maxAttempts, minBackoff, maxBackoff, multiplier, jitter, retryOn",
+    "dispatchDeadline": "Longcall's own limit is attemptTimeout, up to 24 h",
+    "callback": "this release has no callbacks yet: ask for the task, or wait for it",
+    "appEngineHttpRequest": "Longcall calls what httpRequest says",
+}
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Edge(BaseModel):
+    """What every model of the edge is: camelCase, strict, and closed to unknown fields."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class OidcTokenIn(Edge):
+    """An ID token, as Cloud Tasks has it."""
+
+    service_account_email: str
+    audience: str | None = None
+
+
+class OAuthTokenIn(Edge):
+    """An access token, as Cloud Tasks has it."""
+
+    service_account_email: str
+    scope: str = "https://www.googleapis.com/auth/cloud-platform"
+
+
+class StoredBodyIn(Edge):
+    """Where the body of one of our own messages lies."""
+
+    size: int
+    sha256: str
+
+
+class HttpRequestIn(Edge):
+    """Cloud Tasks v2 HttpRequest, with `json` and `auth` added."""
+
+    url: fields.Url
+    http_method: Literal["POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"] = "POST"
+    headers: fields.Headers = Field(default_factory=dict)
+    body: fields.Body | None = None
+    json_: Any = Field(default=None, alias="json")
+    oidc_token: OidcTokenIn | None = None
+    oauth_token: OAuthTokenIn | None = None
+    auth: Literal["none"] | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        given = [name for name in ("oidcToken", "oauthToken", "auth") if getattr(self, _snake(name)) is not None]
+        if len(given) > 1:
+            raise fields.refuse(f"at most one of oidcToken, oauthToken and auth can be given, not {' and '.join(given)}")
+        if self.body is not None and "json_" in self.model_fields_set:
+            raise fields.refuse("either body or json can be given, not both")
+        if (self.body or "json_" in self.model_fields_set) and self.http_method not in BODY_METHODS:
+            raise fields.refuse(f"a body goes only with POST, PUT and PATCH, not with {self.http_method}")
+        return self
+
+    def to_request(self) -> HttpRequest:
+        """The core's value; `json` becomes a body and its Content-Type."""
+        headers = dict(self.headers)
+        body = self.body or b""
+        if "json_" in self.model_fields_set:
+            body = fields.sized(dumps(self.json_))
+            if not any(name.lower() == "content-type" for name in headers):
+                headers["Content-Type"] = "application/json"
+        return HttpRequest(self.url, self.http_method, headers, body, self._auth())
+
+    def _auth(self) -> OidcToken | OAuthToken | NoAuth | None:
+        if self.oidc_token is not None:
+            return OidcToken(self.oidc_token.service_account_email, self.oidc_token.audience)
+        if self.oauth_token is not None:
+            return OAuthToken(self.oauth_token.service_account_email, self.oauth_token.scope)
+        return NoAuth() if self.auth else None
+
+
+class OwnHttpRequestIn(HttpRequestIn):
+    """The same in a message of our own, whose body may lie in the body store."""
+
+    stored_body: StoredBodyIn | None = None
+
+    def to_request(self) -> HttpRequest:
+        """The core's value."""
+        request = super().to_request()
+        if self.stored_body is None:
+            return request
+        return HttpRequest(
+            request.url, request.method, request.headers, StoredBody(self.stored_body.size, self.stored_body.sha256), request.auth
+        )
+
+
+class RetryIn(Edge):
+    """The retry policy."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=10_000)] = _DEFAULT.max_attempts
+    min_backoff: fields.Wait = _DEFAULT.min_backoff
+    max_backoff: fields.Wait = _DEFAULT.max_backoff
+    multiplier: Annotated[float, Field(ge=1, le=1000)] = _DEFAULT.multiplier
+    jitter: Literal["none", "equal", "full"] = _DEFAULT.jitter.value
+    retry_on: list[fields.RetryOn] = Field(default_factory=lambda: list(_DEFAULT.retry_on))
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.min_backoff > self.max_backoff:
+            raise fields.refuse(f"minBackoff, {duration_text(self.min_backoff)}, is over maxBackoff, {duration_text(self.max_backoff)}")
+        return self
+
+    def to_policy(self) -> RetryPolicy:
+        """The core's value."""
+        return RetryPolicy(
+            self.max_attempts, self.min_backoff, self.max_backoff, float(self.multiplier), Jitter(self.jitter), tuple(self.retry_on)
+        )
+
+
+class HandPutIn(Edge):
+    """A task put on the queue by hand: its id and time are Cloud Tasks' own."""
+
+    http_request: HttpRequestIn
+    attempt_timeout: fields.Attempt = MAX_ATTEMPT
+    connect_timeout: fields.Attempt = timedelta(seconds=10)
+    idle_timeout: fields.Attempt | None = None
+    task_timeout: fields.Span | None = None
+    retry: RetryIn = Field(default_factory=RetryIn)
+    labels: Annotated[dict[fields.LabelName, Annotated[str, Field(max_length=255)]], Field(max_length=64)] = Field(default_factory=dict)
+
+    def to_spec(self, schedule_time: datetime | None = None) -> TaskSpec:
+        """The core's value."""
+        return TaskSpec(
+            request=self.http_request.to_request(),
+            schedule_time=schedule_time,
+            attempt_timeout=self.attempt_timeout,
+            connect_timeout=self.connect_timeout,
+            idle_timeout=self.idle_timeout,
+            task_timeout=self.task_timeout,
+            retry=self.retry.to_policy(),
+            labels=self.labels,
+        )
+
+
+class TaskIn(HandPutIn):
+    """The body of `POST /v1/tasks`."""
+
+    id: fields.Id | None = None
+    schedule_time: fields.Time | None = None
+
+
+class OwnTaskIn(HandPutIn):
+    """The task in a message of our own."""
+
+    http_request: OwnHttpRequestIn
+    schedule_time: fields.Time | None = None
+
+
+def parse_task(data: object, now: datetime) -> tuple[str | None, TaskSpec]:
+    """Read a create: the id, if given, and the task as asked for. Raises InvalidArgumentError or TooLargeError."""
+    asked = _checked(TaskIn, data)
+    if asked.schedule_time is not None and asked.schedule_time > now + MAX_AHEAD:
+        raise InvalidArgumentError(FieldError("/scheduleTime", "it may be at most 28 days ahead"))
+    return asked.id, asked.to_spec(asked.schedule_time)
+
+
+def parse_hand_put(data: object) -> TaskSpec:
+    """Read a task put on the queue by hand. Raises InvalidArgumentError or TooLargeError."""
+    return _checked(HandPutIn, data).to_spec()
+
+
+def parse_own(data: object) -> TaskSpec:
+    """Read the task in a message of our own. Raises InvalidArgumentError or TooLargeError."""
+    asked = _checked(OwnTaskIn, data)
+    return asked.to_spec(asked.schedule_time)
+
+
+def _checked(model: type[Model], data: object) -> Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise mistakes(error.errors(), model) from None
+
+
+def mistakes(errors: list[ErrorDetails], model: type[BaseModel] | None = None) -> InvalidArgumentError | TooLargeError:
+    """Turn pydantic's errors into ours: a JSON pointer and a sentence each."""
+    for error in errors:
+        if error["type"] == "too_large":
+            return TooLargeError(f"{_pointer(error)}: {_sentence(error, model)}")
+    return InvalidArgumentError(*(FieldError(_pointer(error), _sentence(error, model)) for error in errors))
+
+
+def _pointer(error: ErrorDetails) -> str:
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in error["loc"] if step != "[key]"]
+    return "".join(f"/{step}" for step in steps)
+
+
+def _sentence(error: ErrorDetails, model: type[BaseModel] | None) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown(error, model)
+        case "missing":
+            return "this field is needed"
+        case "string_type" | "int_type" | "float_type" | "bool_type" | "list_type" | "dict_type" | "model_type":
+            return f"{_expected(error['type'])} is expected, not {fields.json_type(error['input'])}"
+        case "literal_error":
+            return f"it must be {error['ctx']['expected']}, not {error['input']!r}"
+        case "greater_than_equal":
+            return f"it must be at least {error['ctx']['ge']}, and is {error['input']}"
+        case "less_than_equal":
+            return f"it must be at most {error['ctx']['le']}, and is {error['input']}"
+        case "finite_number":
+            return "it must be a finite number"
+        case _:
+            return error["msg"]
+
+
+def _expected(kind: str) -> str:
+    return {
+        "string_type": "text",
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "list_type": "a list",
+    }.get(kind, "an object")
+
+
+def _unknown(error: ErrorDetails, model: type[BaseModel] | None) -> str:
+    *path, name = (str(step) for step in error["loc"])
+    if name in _INSTEAD:
+        return _INSTEAD[name]
+    if not path and name in {"id", "scheduleTime"}:
+        return "on a task put by hand this is Cloud Tasks' own: give the queue's task its name or schedule_time"
+    known = sorted(_names(model, path))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"there is no such field; did you mean {near[0]}?" if near else f"there is no such field; known are {', '.join(known)}"
+
+
+def _names(model: type[BaseModel] | None, path: list[str]) -> set[str]:
+    """The field names of the model that a path of field names leads to."""
+    for step in path:
+        info = next((info for info in (model.model_fields.values() if model else ()) if info.alias == step), None)
+        model = next((part for part in _models(info.annotation)), None) if info else None
+    return {info.alias or name for name, info in model.model_fields.items()} if model else set()
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 — an annotation may be anything
+    parts = getattr(annotation, "__args__", (annotation,))
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _snake(name: str) -> str:
+    return {"oidcToken": "oidc_token", "oauthToken": "oauth_token"}.get(name, name)

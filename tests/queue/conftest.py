@@ -1,0 +1,185 @@
+"""A target to dispatch to, a clock to turn, and queues and official clients on free ports."""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from aiohttp import web
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import tasks_v2
+from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport, CloudTasksGrpcTransport
+
+from longcall.queue import EmbeddedQueue, QueueOptions
+
+LOCATION = "projects/p/locations/l"
+QUEUE = f"{LOCATION}/queues/q"
+SECRET = "known to both"  # noqa: S105 — nobody's
+START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+OpenQueue = Callable[..., AbstractAsyncContextManager[EmbeddedQueue]]
+
+
+class Clock:
+    """A wall clock that moves only when told to."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, **span: float) -> None:
+        """Move on by a timedelta's arguments."""
+        self.time += timedelta(**span)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as the target got it."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class Target:
+    """A server that notes what it gets and answers what it is told, 200 by default, once it is not held."""
+
+    url: str = ""
+    seen: list[Seen] = field(default_factory=list[Seen])
+    answers: deque[int] = field(default_factory=deque[int])
+    answer_headers: dict[str, str] = field(default_factory=dict[str, str])
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    open: int = 0
+    most_open: int = 0
+    _arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def arrived(self, count: int) -> Seen:
+        """Wait until so many requests have come, and return the last of them."""
+        async with asyncio.timeout(20), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.seen) >= count)
+        return self.seen[count - 1]
+
+    async def left(self) -> None:
+        """Wait until no request is open."""
+        async with asyncio.timeout(20), self._arrived:
+            await self._arrived.wait_for(lambda: self.open == 0)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Serve one request."""
+        seen = Seen(request.method, request.path_qs, request.headers.copy(), await request.read())
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        async with self._arrived:
+            self.seen.append(seen)
+            self._arrived.notify_all()
+        try:
+            await self.free.wait()
+        finally:
+            self.open -= 1
+            async with self._arrived:
+                self._arrived.notify_all()
+        return web.Response(status=self.answers.popleft() if self.answers else 200, headers=self.answer_headers)
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[Target]:
+    """Give a target that answers at once."""
+    target = Target()
+    target.free.set()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", target.handle)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
+    target.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield target
+    target.free.set()
+    await runner.cleanup()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock at START."""
+    return Clock()
+
+
+@pytest.fixture
+def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
+    """Give ``EmbeddedQueue.open`` with everything filled in; the same file each time."""
+    ids = itertools.count(1)
+
+    def opened(**different: Any) -> AbstractAsyncContextManager[EmbeddedQueue]:  # noqa: ANN401 — what open takes
+        usual: dict[str, Any] = {
+            "path": tmp_path / "queue.db",
+            "grpc_port": 0,
+            "rest_port": 0,
+            "queues": [QUEUE],
+            "app_engine": target.url,
+            "secret": SECRET,
+            "now": clock,
+            "new_id": lambda: f"made-{next(ids)}",
+            "chance": lambda: 0.5,
+            "options": QueueOptions(clock_check=0.01),  # a turned clock is seen soon
+        }
+        return EmbeddedQueue.open(**usual | different)
+
+    return opened
+
+
+@pytest.fixture
+async def queue(open_queue: OpenQueue) -> AsyncIterator[EmbeddedQueue]:
+    """Give an open queue that dispatches."""
+    async with open_queue() as queue:
+        queue.start_dispatching()
+        yield queue
+
+
+@asynccontextmanager
+async def client_of(queue: EmbeddedQueue) -> AsyncIterator[tasks_v2.CloudTasksAsyncClient]:
+    """Give the official asyncio client, over gRPC."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{queue.grpc_port}") as channel:
+        yield tasks_v2.CloudTasksAsyncClient(transport=CloudTasksGrpcAsyncIOTransport(channel=channel))
+
+
+@pytest.fixture
+def connect() -> Callable[[EmbeddedQueue], AbstractAsyncContextManager[tasks_v2.CloudTasksAsyncClient]]:
+    """Give ``client_of``."""
+    return client_of
+
+
+@pytest.fixture
+async def client(queue: EmbeddedQueue) -> AsyncIterator[tasks_v2.CloudTasksAsyncClient]:
+    """Give the official asyncio client of the open queue."""
+    async with client_of(queue) as client:
+        yield client
+
+
+@contextmanager
+def _grpc_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
+    with grpc.insecure_channel(f"127.0.0.1:{queue.grpc_port}") as channel:
+        yield tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+
+
+@contextmanager
+def _rest_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
+    options = {"api_endpoint": f"http://127.0.0.1:{queue.rest_port}"}
+    with tasks_v2.CloudTasksClient(transport="rest", credentials=AnonymousCredentials(), client_options=options) as client:
+        yield client
+
+
+@pytest.fixture(params=[_grpc_client, _rest_client], ids=["grpc", "rest"])
+def sync_client(queue: EmbeddedQueue, request: pytest.FixtureRequest) -> Iterator[tasks_v2.CloudTasksClient]:
+    """Give the official client without asyncio, once over gRPC and once over REST; call it in a thread."""
+    with request.param(queue) as client:
+        yield client
