@@ -34,6 +34,7 @@ class Clock:
         self.time = START
 
     def __call__(self) -> datetime:
+        """Return the present time."""
         return self.time
 
     def advance(self, **span: float) -> None:
@@ -174,7 +175,8 @@ def _grpc_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
 @contextmanager
 def _rest_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
     options = {"api_endpoint": f"http://127.0.0.1:{queue.rest_port}"}
-    with tasks_v2.CloudTasksClient(transport="rest", credentials=AnonymousCredentials(), client_options=options) as client:
+    nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    with tasks_v2.CloudTasksClient(transport="rest", credentials=nobody, client_options=options) as client:
         yield client
 
 

@@ -101,8 +101,8 @@ def expire(task: Task, now: datetime) -> Task:
 
 def settle(task: Task, outcome: Outcome, now: datetime, chance: float) -> Task:
     """The running attempt has ended: what becomes of the task. A 2xx wins over a cancel request; any other outcome then ends CANCELLED."""
-    if isinstance(task.spec, Unreadable):
-        raise WrongEventError(f"task {task.id} can't be read, so no attempt of it can have run")
+    if isinstance(task.spec, Unreadable) or task.state is not State.RUNNING:
+        raise WrongEventError(f"no attempt of task {task.id} runs, so none can be settled: it is {task.state}")
     budget = _spent(task.budget, outcome)
     decision = decide(task.spec.retry, outcome, budget, task.deadline, now, chance)
     done = replace(task, budget=budget, attempts=(*task.attempts[:-1], _closed(task.attempts[-1], outcome, decision)))

@@ -1,0 +1,61 @@
+"""What the SDK raises beside the errors of core, which it raises for the server's own problems."""
+
+from typing import TYPE_CHECKING
+
+from longcall.core.errors import CallerMistake, LongcallError, OurFault, UnavailableError
+from longcall.core.task import Failure
+
+if TYPE_CHECKING:
+    from longcall.sdk.view import TaskView
+
+_UNTOLD = Failure("unknown", "the server gives no reason", may_have_run=True)
+
+
+class TaskFailed(LongcallError):  # noqa: N818 — an end of the task, not an error of the SDK's
+    """A task ended FAILED. `failure` has its reason, a sentence, and whether the target may have run."""
+
+    def __init__(self, task: "TaskView") -> None:
+        self.task = task
+        self.failure = task.failure or _UNTOLD
+        super().__init__(f"task {task.id} failed: {self.failure.reason}: {self.failure.message}")
+
+
+class TaskCancelled(LongcallError):  # noqa: N818 — as above
+    """A task ended CANCELLED."""
+
+    def __init__(self, task: "TaskView") -> None:
+        self.task = task
+        super().__init__(f"task {task.id} was cancelled")
+
+
+class WaitTimeout(LongcallError):  # noqa: N818 — as above
+    """The wait was over before the task ended. The task goes on; `task` is how it was last seen."""
+
+    def __init__(self, task: "TaskView") -> None:
+        self.task = task
+        super().__init__(f"task {task.id} is still {task.state}: waiting for it is over, and it goes on")
+
+
+class UnauthenticatedError(CallerMistake):
+    """The server wants a token."""
+
+    code = "UNAUTHENTICATED"
+
+
+class ResourceExhaustedError(UnavailableError):
+    """The server takes no more just now."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class OutOfReachError(UnavailableError):
+    """No answer comes from the server. `may_exist` is the id of a task whose making was asked for and not answered."""
+
+    def __init__(self, message: str, may_exist: str | None = None) -> None:
+        self.may_exist = may_exist
+        made = f"; task {may_exist} may have been made: ask for it, or send the same again under this id" if may_exist else ""
+        super().__init__(f"{message}{made}")
+
+
+class NotLongcallError(OurFault):
+    """Something answers at the URL, and it is not Longcall's API."""
