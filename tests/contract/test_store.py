@@ -243,7 +243,7 @@ async def test_lists_are_newest_first(store: Store, make: Make) -> None:
     assert await ids(store, Query()) == ["c", "ü", "b", "a", "Z", "old"]
 
 
-@pytest.mark.parametrize("limit", (1, 2, 3, 5, 6, 7))
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7])
 async def test_pages_put_together_are_the_list(store: Store, make: Make, limit: int) -> None:
     """No task is missing or doubled, no page is empty but for want of tasks, and the last one says so."""
     await fill(store, [make(f"t{n}", n // 2) for n in range(6)])
@@ -272,7 +272,7 @@ async def test_an_empty_list_is_one_empty_page(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ("x", "%%%", "bm8", "MjAyNi0xMS0yNFQwODowMDowMFogYQ", "ü", "_w", "MjAyNi0xMS0yNFQwODowMDowMC4wMDAwMDBaIA", "a b")
+    "token", ["x", "%%%", "bm8", "MjAyNi0xMS0yNFQwODowMDowMFogYQ", "ü", "_w", "MjAyNi0xMS0yNFQwODowMDowMC4wMDAwMDBaIA", "a b"]
 )
 async def test_a_bad_token_is_refused(store: Store, token: str) -> None:
     """A page token that was never given out is the caller's mistake, and says where."""
@@ -583,7 +583,7 @@ async def test_an_id_not_seen_yet_is_waited_for(store: Store, make: Make) -> Non
     assert stored.task == make()
 
 
-@pytest.mark.parametrize("how", ("delete", "purge"))
+@pytest.mark.parametrize("how", ["delete", "purge"])
 async def test_a_record_forgotten_meanwhile_ends_the_wait(store: Store, make: Make, how: str) -> None:
     """Nothing more will come of a record that is gone: None, at once."""
     await store.insert(make(state=State.SUCCEEDED, finish_time=at(0)))

@@ -1,4 +1,5 @@
 """Stores side by side: whatever is done to them, they answer alike."""
+# ruff: noqa: D102 — a rule's name is the call it makes
 
 import asyncio
 import shutil
@@ -12,8 +13,7 @@ from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, consumes, invariant, multiple, rule
-from hypothesis.stateful import Bundle as HypothesisBundle
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from longcall.core.lifecycle import create
 from longcall.core.task import Failure, HttpRequest, Kind, State, Task, TaskSpec
@@ -22,6 +22,8 @@ from longcall.stores import open_store
 
 START = datetime(2026, 11, 24, 8, tzinfo=UTC)
 Answer = TypeVar("Answer")
+Read = tuple[Task, list[object]]
+Turn = tuple[Query, str]
 
 # Few of each, so that they meet.
 IDS = st.sampled_from(("a", "b", "c", "é", "𝄞"))
@@ -72,8 +74,8 @@ QUERIES = st.builds(
 class Stores(RuleBasedStateMachine):
     """Memory and SQLite get the same calls; the tags each gave out are kept apart."""
 
-    read: "HypothesisBundle[tuple[Task, list[object]]]" = HypothesisBundle("read")
-    tokens: "HypothesisBundle[tuple[Query, str]]" = HypothesisBundle("tokens")
+    read: "Bundle[Read]" = Bundle("read")
+    tokens: "Bundle[Turn]" = Bundle("tokens")
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,22 +110,21 @@ class Stores(RuleBasedStateMachine):
         self.same(lambda store: store.insert(task))
 
     @rule(target=read, task_id=IDS)
-    def get(self, task_id: str) -> object:
-        found = self.each(lambda store: store.get(task_id))
-        return self.kept(found)
+    def get(self, task_id: str) -> "Read | MultipleResults[Read]":
+        return self.kept(self.each(lambda store: store.get(task_id)))
 
     @rule(target=read, task_id=IDS, after=st.integers(0, 3))
-    def changed(self, task_id: str, after: int) -> object:
+    def changed(self, task_id: str, after: int) -> "Read | MultipleResults[Read]":
         return self.kept(self.each(lambda store: store.changed(task_id, after, 0)))
 
-    def kept(self, found: list[Stored | None]) -> object:
+    def kept(self, found: list[Stored | None]) -> "Read | MultipleResults[Read]":
         records = [stored.task for stored in found if stored]
         assert len(records) in {0, len(found)}
         assert all(record == records[0] for record in records)
         return (records[0], [stored.tag for stored in found if stored]) if records else multiple()
 
     @rule(known=read, change=changes())
-    def replace(self, known: tuple[Task, list[object]], change: dict[str, object]) -> None:
+    def replace(self, known: Read, change: dict[str, object]) -> None:
         task, tags = known
         following = replace(task, version=task.version + 1, **change)  # type: ignore[arg-type]  # fields by name
         tag_of = {id(store): tag for store, tag in zip(self.stores, tags, strict=True)}
@@ -134,15 +135,15 @@ class Stores(RuleBasedStateMachine):
         self.same(lambda store: store.delete(task_id))
 
     @rule(target=tokens, query=QUERIES)
-    def page(self, query: Query) -> object:
+    def page(self, query: Query) -> "Turn | MultipleResults[Turn]":
         return self.turned(query, self.same(lambda store: store.page(query)))
 
     @rule(target=tokens, turn=consumes(tokens))
-    def next_page(self, turn: tuple[Query, str]) -> object:
+    def next_page(self, turn: Turn) -> "Turn | MultipleResults[Turn]":
         query, token = turn
         return self.turned(query, self.same(lambda store: store.page(replace(query, token=token))))
 
-    def turned(self, query: Query, page: Page) -> object:
+    def turned(self, query: Query, page: Page) -> "Turn | MultipleResults[Turn]":
         assert len(page.tasks) <= query.limit
         return (query, page.next_token) if page.next_token else multiple()
 

@@ -49,7 +49,7 @@ def test_after_the_doublings_the_steps_are_equal(doublings: int, step: int) -> N
 
 @pytest.mark.parametrize(
     ("max_attempts", "max_seconds", "attempts", "age", "spent"),
-    (
+    [
         (3, 0, 2, 9, False),
         (3, 0, 3, 0, True),
         (3, 10, 3, 9, False),
@@ -58,7 +58,7 @@ def test_after_the_doublings_the_steps_are_equal(doublings: int, step: int) -> N
         (-1, 0, 10_000, 10_000_000, False),
         (-1, 10, 1, 9, False),
         (-1, 10, 1, 10, True),
-    ),
+    ],
 )
 def test_retrying_stops_when_every_set_limit_is_reached(
     max_attempts: int, max_seconds: int, attempts: int, age: int, *, spent: bool

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from tests.queue.conftest import Clock, OpenQueue, Seen, Target
-
     from longcall.queue import EmbeddedQueue
+    from tests.queue.conftest import Clock, OpenQueue, Seen, Target
 
     Connect = Callable[[EmbeddedQueue], AbstractAsyncContextManager[tasks_v2.CloudTasksAsyncClient]]
 
@@ -73,12 +72,12 @@ async def test_the_headers_of_http_dispatches(client: Client, target: Target, cl
 
 @pytest.mark.parametrize(
     ("task", "prefix", "previous", "reason"),
-    (
+    [
         ("app_engine_http_request", "X-AppEngine-", "0", "Instance Unavailable"),
         ("http_request", "X-CloudTasks-", "504", ""),
-    ),
+    ],
 )
-async def test_a_passed_deadline(  # noqa: PLR0913, PLR0917 — four say what is expected, three are fixtures
+async def test_a_passed_deadline(
     client: Client,
     target: Target,
     clock: Clock,
@@ -329,7 +328,7 @@ async def test_run_goes_before_everything(client: Client, target: Target) -> Non
     await target.arrived(1)
 
 
-@pytest.mark.parametrize("method", ("GET", "PUT", "DELETE", "POST"))
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
 async def test_a_broken_connection_is_not_retried_in_secret(client: Client, clock: Clock, method: str) -> None:
     """When a kept connection breaks under a request, it is sent again only by the retry rules, and counted."""
     retry_counts: list[str] = []

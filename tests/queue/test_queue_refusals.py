@@ -33,7 +33,7 @@ async def _refused(client: Client, kind: type[exceptions.GoogleAPICallError], te
 
 @pytest.mark.parametrize(
     ("task", "text"),
-    (
+    [
         (
             {"http_request": {"url": URL}, "name": f"{QUEUE}/tasks/a.b"},
             (
@@ -47,7 +47,7 @@ async def _refused(client: Client, kind: type[exceptions.GoogleAPICallError], te
         ),
         ({"http_request": {"url": ""}}, "HttpRequest.url is required."),
         ({"http_request": {"url": "ftp://x"}}, "HttpTarget.url must start with 'http://' or 'https://'."),
-    ),
+    ],
 )
 async def test_refusals_word_for_word(client: Client, task: dict[str, Any], text: str) -> None:
     """A bad task is refused in the very words of Cloud Tasks, on which programs rely."""
@@ -56,7 +56,7 @@ async def test_refusals_word_for_word(client: Client, task: dict[str, Any], text
 
 @pytest.mark.parametrize(
     "task",
-    (
+    [
         {},
         {"http_request": {"url": URL + "x" * 2083}},
         {"http_request": {"url": URL + " x"}},
@@ -71,7 +71,7 @@ async def test_refusals_word_for_word(client: Client, task: dict[str, Any], text
         {"app_engine_http_request": {"relative_uri": "@elsewhere.test/"}},
         {"app_engine_http_request": {"http_method": "PATCH", "body": b"x"}},
         {"app_engine_http_request": {}, "dispatch_deadline": timedelta(seconds=86_416)},
-    ),
+    ],
 )
 async def test_bad_tasks_are_refused(client: Client, task: dict[str, Any]) -> None:
     """What Cloud Tasks would not take is not taken here, so that it is found before it is deployed."""
@@ -81,14 +81,14 @@ async def test_bad_tasks_are_refused(client: Client, task: dict[str, Any]) -> No
 
 @pytest.mark.parametrize(
     "task",
-    (
+    [
         {"http_request": {"url": URL, "http_method": "PATCH", "body": bytes(102_000)}},
         {"http_request": {"url": URL}, "dispatch_deadline": timedelta(minutes=30)},
         {"http_request": {"url": URL, "http_method": "DELETE"}},
         {"app_engine_http_request": {"http_method": "PUT", "body": b"x"}},
         {"app_engine_http_request": {}, "dispatch_deadline": timedelta(seconds=86_415)},
         {"app_engine_http_request": {}, "dispatch_deadline": timedelta(0)},
-    ),
+    ],
 )
 async def test_tasks_at_the_limits_are_taken(client: Client, task: dict[str, Any]) -> None:
     """What lies just within the limits is taken."""
@@ -175,7 +175,7 @@ async def test_a_new_queue_has_nothing_of_its_namesake(client: Client, clock: Cl
 
 @pytest.mark.parametrize(
     "settings",
-    (
+    [
         {"rate_limits": {"max_dispatches_per_second": 501}},
         {"rate_limits": {"max_dispatches_per_second": -1}},
         {"rate_limits": {"max_concurrent_dispatches": 5001}},
@@ -183,7 +183,7 @@ async def test_a_new_queue_has_nothing_of_its_namesake(client: Client, clock: Cl
         {"retry_config": {"min_backoff": timedelta(seconds=2), "max_backoff": timedelta(seconds=1)}},
         {"retry_config": {"max_backoff": timedelta(days=366)}},
         {"http_target": {"http_method": "POST"}},
-    ),
+    ],
 )
 async def test_bad_queue_settings_are_refused(client: Client, settings: dict[str, Any]) -> None:
     """Limits beyond Cloud Tasks' quotas, and what the embedded queue can't do, are refused."""

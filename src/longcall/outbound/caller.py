@@ -9,6 +9,7 @@ from datetime import datetime
 
 import aiohttp
 from multidict import CIMultiDict
+from yarl import URL
 
 from longcall.core.attempt import Break, Broken, Outcome, Responded, Response, Trouble
 from longcall.core.request import Limits
@@ -94,8 +95,8 @@ class HttpCaller:
         silence = None if CAN_WATCH_SILENCE or limits.idle is None else limits.idle.total_seconds()
         async with self.session.request(
             asked.method,
-            asked.url,
-            headers=CIMultiDict(request.headers),
+            URL(asked.url, encoded=asked.url.isascii()),  # as given: quoting it anew would break a signed URL
+            headers=_headers(request),
             data=self._body(request),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect.total_seconds(), sock_read=silence),
@@ -180,6 +181,13 @@ class _Body:
         self.truncated = True
         while await self._next():
             pass
+
+
+def _headers(request: CallRequest) -> CIMultiDict[str]:
+    headers = CIMultiDict(request.headers)
+    if isinstance(request.request.body, StoredBody):
+        headers["Content-Length"] = str(request.request.body.size)
+    return headers
 
 
 def _ends_by_closing(response: aiohttp.ClientResponse) -> bool:

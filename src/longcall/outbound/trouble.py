@@ -50,6 +50,8 @@ def _disconnected(error: BaseException, seconds: float) -> Trouble:
             return Trouble("RESET", f"the connection was reset {into}")
         case OSError(errno=errno.ETIMEDOUT):
             return Trouble("NO_SIGN_OF_LIFE", f"the target's machine stopped answering keepalives {into}", "it may be down or cut off")
+        case aiohttp.ClientOSError():
+            return Trouble("CLOSED", f"the connection was closed {into}, while the request was being written")
         case aiohttp.ClientPayloadError():
             return Trouble("CUT", f"the response broke off {into}, before it was complete")
         case aiohttp.ClientResponseError():
