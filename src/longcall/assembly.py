@@ -99,18 +99,22 @@ class Engine:
         """What a dispatch needs."""
         return Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, Admission(self.store, self.clock, CALL_QUEUE))
 
-    def web(self, secret: str, renderer: Renderer) -> app.Lazy:
-        """The ASGI app; made on its first use, the API within it too."""
+    def api(self, renderer: Renderer) -> app.Lazy:
+        """The HTTP API; made when it is first asked for, or warmed."""
         submitter = Submitter(self.store, self.queue, self.bodies, self.clock, CALL_QUEUE)
         control = Control(self.store, self.bodies, self.clock)
 
-        def api() -> ASGIApp:
-            from longcall.web.api import make  # noqa: PLC0415 — FastAPI takes half a second
+        def make() -> ASGIApp:
+            from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            return make(submitter, control, self.clock, renderer)
+            return api.make(submitter, control, self.clock, renderer)
 
+        return app.Lazy(make)
+
+    def web(self, secret: str, api: app.Lazy) -> ASGIApp:
+        """The whole ASGI app: the queue's door, the health checks, and the API behind them."""
         door = DispatchDoor(self.dispatcher(), self.clock, secret, LOCATION)
-        return app.Lazy(lambda: app.make(door, app.Readiness(self.store, self.queue, (CALL_QUEUE, CONTROL_QUEUE)), app.Lazy(api)))
+        return app.make(door, app.Readiness(self.store, self.queue, (CALL_QUEUE, CONTROL_QUEUE)), api)
 
     @asynccontextmanager
     async def alive(self) -> AsyncIterator[None]:
@@ -142,11 +146,11 @@ async def laptop(options: LaptopOptions) -> AsyncIterator[Laptop]:
         api_url = f"http://{HOST}:{listening.getsockname()[1]}"
         embedded = await stack.enter_async_context(_queue(options, api_url, secret, clock))
         engine = await _engine(stack, options, embedded.rest_port)
-        web = engine.web(secret, Renderer(api_url, options.settings.redact_headers))
-        await stack.enter_async_context(server.serve(web, listening))
+        api = engine.api(Renderer(api_url, options.settings.redact_headers))
+        await stack.enter_async_context(server.serve(engine.web(secret, api), listening))
         await stack.enter_async_context(engine.alive())
         taken_over = await take_over(engine.store, engine.settler)
-        web.warm()
+        await asyncio.to_thread(api.warm)
         embedded.start_dispatching()
         yield Laptop(api_url, embedded.grpc_port, embedded.rest_port, taken_over=taken_over)
 

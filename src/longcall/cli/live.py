@@ -1,0 +1,98 @@
+"""The line that stands while a task is waited for: live on a terminal, a line for each change on a pipe."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from longcall.cli.show import STYLES, now, span
+from longcall.core.attempt import Attempt
+from longcall.core.errors import UnavailableError
+from longcall.core.task import State
+from longcall.sdk.client import Task
+
+Tell = Callable[[Task | UnavailableError], None]
+
+
+class Line:
+    """What is known of the task, said anew at each refresh."""
+
+    def __init__(self, task: Task | None) -> None:
+        self.task = task
+        self.trouble: UnavailableError | None = None
+        self.began = now()
+        self.spinner = Spinner("dots")
+
+    def tell(self, news: Task | UnavailableError) -> None:
+        """Take news in."""
+        if isinstance(news, UnavailableError):
+            self.trouble = news
+        else:
+            self.task, self.trouble = news, None
+
+    def __rich__(self) -> Spinner:
+        self.spinner.update(text=self.text())
+        return self.spinner
+
+    def text(self) -> Text:
+        """State, elapsed time since the task was created, attempt, and what is in the way."""
+        if self.task is None:
+            return Text.assemble("not seen yet  ", span(now() - self.began))
+        task = self.task
+        style = STYLES[State(task.state)] if task.state in STYLES else ""
+        parts = [(task.state, style), ("  ", ""), (span(now() - task.create_time), ""), (f"  {_progress(task)}", "dim")]
+        if self.trouble:
+            parts.append(("  the server is away, trying again", "yellow"))
+        return Text.assemble(*parts)
+
+
+@contextmanager
+def watching(task: Task | None) -> Iterator[Tell]:
+    """Show how a task goes on standard error, until the block ends."""
+    if not sys.stderr.isatty():
+        plain = _Plain()
+        if task:
+            plain(task)
+        yield plain
+        return
+    line = Line(task)
+    with Live(line, console=Console(stderr=True), refresh_per_second=8, transient=True):
+        yield line.tell
+
+
+class _Plain:
+    """News as lines; the same line is not said twice in a row. The end is told by its result."""
+
+    def __init__(self) -> None:
+        self.last = ""
+
+    def __call__(self, news: Task | UnavailableError) -> None:
+        if isinstance(news, UnavailableError):
+            self._say(f"{news}; trying again")
+        elif not news.ended:
+            self._say(f"{news.id} {news.state} {_progress(news)}".rstrip())
+
+    def _say(self, line: str) -> None:
+        if line != self.last:
+            self.last = line
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+
+def _progress(task: Task) -> str:
+    attempt = f"attempt {task.attempt_count}" if task.attempt_count else ""
+    waits = task.state in {State.WAITING, State.SCHEDULED} and task.next_attempt_time
+    if not waits or not task.next_attempt_time:
+        return attempt
+    left = task.next_attempt_time - now()
+    when = f"next attempt in {span(left)}" if left > timedelta() else "next attempt due"
+    return f"{attempt} {_ended(task.attempts[-1])}, {when}" if task.attempts else when
+
+
+def _ended(attempt: Attempt) -> str:
+    return f"was answered {attempt.status}" if attempt.status else f"was {attempt.outcome}".replace("_", " ")

@@ -1,0 +1,71 @@
+"""The program `longcall`: every command, and how a wrong command line is answered."""
+
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from longcall import __version__
+from longcall.cli import tasks
+from longcall.cli.demo import demo
+from longcall.cli.ends import USAGE, say
+from longcall.cli.up import up
+
+
+def main() -> None:
+    """Run one command, and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code. A wrong one is answered with one sentence."""
+    try:
+        code = build()(arguments, standalone_mode=False)
+    except TyperException as error:
+        say(_sentence(error), "red")
+        return USAGE
+    return code if isinstance(code, int) else 0
+
+
+def build() -> typer.Typer:
+    """The commands. Help has colours and frames on a terminal, and is plain text for a pipe."""
+    app = typer.Typer(
+        name="longcall",
+        help="HTTP calls that take minutes to a day, never lost track of.",
+        epilog="Exit codes: 0 fine, 1 failed or cancelled, 2 usage, 3 out of reach or not allowed, 4 still running, 5 no such task.",
+        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_program)
+    app.command(rich_help_panel="On this machine")(up)
+    app.command(rich_help_panel="On this machine")(demo)
+    app.command(rich_help_panel="Tasks")(tasks.submit)
+    app.command(rich_help_panel="Tasks")(tasks.status)
+    app.command(rich_help_panel="Tasks")(tasks.wait)
+    app.command("list", rich_help_panel="Tasks")(tasks.list_tasks)
+    return app
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 — how typer calls an option
+    if asked:
+        sys.stdout.write(f"longcall {__version__}\n")
+        raise typer.Exit
+
+
+def _program(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001 — its callback answers it
+) -> None:
+    if context.invoked_subcommand is None:
+        sys.stdout.write(f"{context.get_help()}\n")
+
+
+def _sentence(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else "longcall"
+    return f"{error.format_message().rstrip('.')}; see `{where} --help`"

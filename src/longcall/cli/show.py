@@ -1,0 +1,186 @@
+"""What people and pipes see of tasks: colour and tables on a terminal, plain lines for a pipe, JSON when asked for."""
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from longcall.cli.ends import say
+from longcall.core.attempt import Attempt
+from longcall.core.task import State
+from longcall.core.text import time_text
+from longcall.core.wire import Json
+from longcall.sdk.client import Task
+from longcall.sdk.view import Response
+
+STYLES = {
+    State.SCHEDULED: "blue",
+    State.WAITING: "yellow",
+    State.RUNNING: "cyan",
+    State.SUCCEEDED: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "magenta",
+}
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def now() -> datetime:
+    """The wall clock of the person who looks."""
+    return datetime.now(UTC)  # noqa: TID251 — a command is the caller's own program: nothing hands it a clock
+
+
+def span(value: timedelta) -> str:
+    """A length of time for people: `80ms`, `1.4s`, `12s`, `1m 05s`, `2h 03m`, `3d 04h`."""
+    seconds = max(value.total_seconds(), 0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 10:  # noqa: PLR2004 — where tenths stop to matter
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
+
+
+def print_json(data: Json) -> None:
+    """One line for a pipe, something to read for people."""
+    if sys.stdout.isatty():
+        Console(soft_wrap=True).print_json(json.dumps(data, ensure_ascii=False))
+    else:
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def print_status(task: Task) -> None:
+    """Everything about one task."""
+    facts = list(_facts(task))
+    if not sys.stdout.isatty():
+        facts += [(f"attempt {each.number}", _attempt_line(each)) for each in task.attempts]
+        sys.stdout.writelines(f"{name}: {value}\n" for name, value in facts)
+        return
+    console = Console(highlight=False)
+    console.print(Text.assemble((task.id, "bold"), "  ", (task.state, STYLES.get(State(task.state), "") if task.state in STYLES else "")))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts[2:]:
+        table.add_row(f"  {name}", Text(value))
+    console.print(table)
+    if task.attempts:
+        console.print(_attempts_table(task.attempts))
+
+
+def print_list(tasks: Iterable[Task]) -> None:
+    """One line a task: id, state, attempts, created, method, URL; tabs between them for a pipe."""
+    if not sys.stdout.isatty():
+        for task in tasks:
+            fields = (task.id, task.state, str(task.attempt_count), time_text(task.create_time), task.method, task.url)
+            sys.stdout.write("\t".join(fields) + "\n")
+        return
+    found = list(tasks)
+    Console(highlight=False).print(_list_table(found) if found else Text("no tasks", "dim"))
+
+
+def print_body(response: Response | None) -> None:
+    """The target's answer: its bytes as they came for a pipe, something to read for people."""
+    if response is None or not response.size:
+        return
+    if response.truncated:
+        say(f"the answer was longer than is kept: these are its first {response.size} bytes", "yellow")
+    if sys.stdout.isatty():
+        _print_readable(response)
+    else:
+        sys.stdout.buffer.write(response.content)
+        sys.stdout.buffer.flush()
+
+
+def what_came(response: Response) -> str:
+    """A response in a few words."""
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    return ", ".join(part for part in (str(response.status), kind, f"{response.size} bytes") if part)
+
+
+def _print_readable(response: Response) -> None:
+    try:
+        if "json" in response.headers.get("content-type", ""):
+            Console(soft_wrap=True).print_json(json.dumps(response.json(), ensure_ascii=False))
+            return
+        text = response.content.decode()
+    except ValueError:
+        say(f"the answer is no text ({what_came(response)}): send standard output to a file to keep it", "yellow")
+        return
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def _facts(task: Task) -> Iterable[tuple[str, str]]:
+    yield "id", task.id
+    yield "state", task.state
+    yield "call", f"{task.method} {task.url}"
+    if task.labels:
+        yield "labels", " ".join(f"{name}={value}" for name, value in task.labels.items())
+    yield "created", _moment(task.create_time)
+    if task.next_attempt_time and task.state in {State.SCHEDULED, State.WAITING}:
+        yield "next attempt", _moment(task.next_attempt_time)
+    if task.finish_time:
+        yield "ended", f"{_moment(task.finish_time)}, {span(task.finish_time - task.create_time)} after it was created"
+    if task.failure:
+        ran = "the target may have run" if task.failure.may_have_run else "the target was not reached"
+        yield "failure", f"{task.failure.reason}: {task.failure.message}; {ran}"
+    if task.response:
+        yield "response", what_came(task.response)
+
+
+def _attempts_table(attempts: Iterable[Attempt]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("  attempt", "outcome", "started", "took", ""):
+        table.add_column(name, overflow="fold")
+    for each in attempts:
+        style = "cyan" if each.outcome is None else "green" if each.trouble is None else "red"
+        table.add_row(f"  {each.number}", Text(_outcome(each), style), each.start_time.strftime("%H:%M:%S"), _took(each), _trouble(each))
+    return table
+
+
+def _attempt_line(attempt: Attempt) -> str:
+    parts = (_outcome(attempt), f"started {time_text(attempt.start_time)}", f"took {_took(attempt)}", _trouble(attempt))
+    return ", ".join(part for part in parts if part)
+
+
+def _outcome(attempt: Attempt) -> str:
+    return f"{attempt.outcome or 'running'}{f' {attempt.status}' if attempt.status else ''}"
+
+
+def _took(attempt: Attempt) -> str:
+    return span((attempt.end_time or now()) - attempt.start_time)
+
+
+def _trouble(attempt: Attempt) -> str:
+    if attempt.trouble is None:
+        return ""
+    return f"{attempt.trouble.message}{f' ({attempt.trouble.hint})' if attempt.trouble.hint else ''}"
+
+
+def _list_table(tasks: Iterable[Task]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("id", "state", "attempts", "created"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("call", no_wrap=True, overflow="ellipsis")
+    for task in tasks:
+        style = STYLES[State(task.state)] if task.state in STYLES else ""
+        created = f"{span(now() - task.create_time)} ago"
+        table.add_row(task.id, Text(task.state, style), str(task.attempt_count), created, Text(f"{task.method} {task.url}"))
+    return table
+
+
+def _moment(value: datetime) -> str:
+    if not sys.stdout.isatty():
+        return time_text(value)
+    away = now() - value
+    relative = f"{span(away)} ago" if away >= timedelta() else f"in {span(-away)}"
+    return f"{value.astimezone().strftime('%Y-%m-%d %H:%M:%S %Z').strip()} ({relative})"

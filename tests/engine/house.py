@@ -1,0 +1,126 @@
+"""A whole engine on a memory store, with time, targets and queue by hand."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from longcall.core.delivery import HandPut, Visit
+from longcall.core.errors import UnavailableError, UnclearError
+from longcall.core.task import Task, TaskSpec, Unreadable
+from longcall.core.wire import LookMessage, TaskMessage, spec_from_json
+from longcall.engine.admit import Admission
+from longcall.engine.calls import Calls
+from longcall.engine.control import Control
+from longcall.engine.dispatch import Answer, Dispatcher
+from longcall.engine.lease import Lease
+from longcall.engine.ports import Stored
+from longcall.engine.settle import Settler
+from longcall.engine.submit import Submitted, Submitter
+from longcall.stores.memory import MemoryStore
+from longcall.testing import FakeBodies, FakeCaller, FakeClock, FakeQueue, Put
+from tests.making import QUEUE, spec
+
+CONTROL = "projects/longcall/locations/local/queues/control"
+
+
+class StormyStore(MemoryStore):
+    """A memory store whose next writes may land unseen, or which may be away."""
+
+    unseen_writes = 0
+    away = False
+
+    async def get(self, task_id: str) -> Stored | None:
+        """Read, unless away."""
+        self._reach()
+        return await super().get(task_id)
+
+    async def insert(self, task: Task) -> bool:
+        """Write, perhaps unseen."""
+        self._reach()
+        return self._told(await super().insert(task))
+
+    async def replace(self, task: Task, tag: object) -> bool:
+        """Write, perhaps unseen."""
+        self._reach()
+        return self._told(await super().replace(task, tag))
+
+    def _reach(self) -> None:
+        if self.away:
+            raise UnavailableError("the store does not answer")
+
+    def _told(self, landed: bool) -> bool:  # noqa: FBT001 — what the write said
+        if self.unseen_writes:
+            self.unseen_writes -= 1
+            raise UnclearError("the answer to a write was lost")
+        return landed
+
+
+@dataclass
+class Runner:
+    """One runner process of the house."""
+
+    lease: Lease
+    calls: Calls
+    dispatcher: Dispatcher
+
+
+@dataclass
+class House:
+    """One store and one queue, and as many runners as a test starts."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    queue: FakeQueue = field(default_factory=FakeQueue)
+    bodies: FakeBodies = field(default_factory=FakeBodies)
+
+    def __post_init__(self) -> None:
+        """Fill in what depends on the clock."""
+        self.store = StormyStore(self.clock.now)
+        self.caller = FakeCaller(self.clock)
+        self.settler = Settler(self.store, self.queue, self.clock, QUEUE)
+        self.submitter = Submitter(self.store, self.queue, self.bodies, self.clock, QUEUE)
+        self.control = Control(self.store, self.bodies, self.clock)
+
+    async def runner(self, name: str = "r-1", limit: int = 100, *, beating: bool = True) -> Runner:
+        """Start a runner; it has its lease unless `beating` is False."""
+        lease = Lease(self.store, self.queue, self.clock, name, CONTROL)
+        if beating:
+            await lease.beat()
+        calls = Calls(self.caller, self.clock, "longcall/test", limit)
+        return Runner(
+            lease, calls, Dispatcher(self.store, self.clock, lease, calls, self.settler, Admission(self.store, self.clock, QUEUE))
+        )
+
+    async def submit(self, task_id: str = "train", asked: TaskSpec | None = None) -> Submitted:
+        """Create a task through the API's engine."""
+        return await self.submitter.submit(asked or spec(), task_id, None)
+
+    async def task(self, task_id: str = "train") -> Task:
+        """The record as it stands."""
+        stored = await self.store.get(task_id)
+        assert stored is not None
+        return stored.task
+
+    def put(self, version: int, queue: str = QUEUE) -> Put:
+        """The message queued for a version."""
+        (found,) = (put for put in self.queue.puts if (put.queue, getattr(put.message, "version", None)) == (queue, version))
+        return found
+
+    def looks(self) -> list[LookMessage]:
+        """The looks queued so far."""
+        return [put.message for put in self.queue.puts if isinstance(put.message, LookMessage)]
+
+    async def deliver(self, runner: Runner, version: int) -> Answer:
+        """Deliver the message of a version to a runner."""
+        return await runner.dispatcher.dispatch(visit(self.put(version).message))
+
+
+def visit(message: TaskMessage | LookMessage) -> Visit | LookMessage:
+    """What the queue's door makes of a message."""
+    if isinstance(message, LookMessage):
+        return message
+    asked = None if message.create is None else spec_from_json(message.create)
+    return Visit(message.task, message.created, message.version, message.at, asked)
+
+
+def hand_put(name: str, eta: datetime, asked: TaskSpec | Unreadable | None = None) -> HandPut:
+    """A task that somebody put on the queue."""
+    return HandPut(name, QUEUE, eta, asked or spec())
