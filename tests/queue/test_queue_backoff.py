@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longcall.queue.backoff import is_spent, wait_before
@@ -32,6 +32,7 @@ def test_no_doublings_is_linear() -> None:
 
 
 @given(_CONFIGS, st.integers(1, 10_000))
+@settings(deadline=None)
 def test_waits_stay_between_the_backoffs_and_never_shrink(config: RetryConfig, retry: int) -> None:
     """Every wait lies between min_backoff and max_backoff, and none is shorter than the one before."""
     wait = wait_before(retry, config)
@@ -40,6 +41,7 @@ def test_waits_stay_between_the_backoffs_and_never_shrink(config: RetryConfig, r
 
 
 @given(st.integers(0, 10), st.integers(1, 20))
+@settings(deadline=None)
 def test_after_the_doublings_the_steps_are_equal(doublings: int, step: int) -> None:
     """After max_doublings each wait is longer than the last by the last doubled wait."""
     config = RetryConfig(min_backoff=timedelta(seconds=1), max_backoff=timedelta(days=365), max_doublings=doublings)

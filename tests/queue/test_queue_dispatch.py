@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.cloud import tasks_v2
 
-from longcall.queue import QueueConfig, RateLimits, RetryConfig, checks
+from longcall.queue import QueueConfig, QueueOptions, RateLimits, RetryConfig, checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +146,26 @@ async def test_a_task_waits_for_its_time(client: Client, target: Target, clock: 
     clock.advance(hours=1)
     seen = await target.arrived(2)
     assert float(seen.headers["X-AppEngine-TaskETA"]) == due.timestamp()
+
+
+async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+    """A due task goes out at once and a scheduled one at its time, though the clock is looked at once a minute only."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    def now() -> datetime:
+        return START + timedelta(seconds=loop.time() - began)
+
+    options = QueueOptions(clock_check=60)
+    async with open_queue(now=now, options=options) as queue, connect(queue) as client:
+        queue.start_dispatching()
+        await _create(client, QUEUE, APP_ENGINE | {"schedule_time": now() + timedelta(hours=1)})
+        await _create(client, QUEUE, APP_ENGINE | {"name": f"{QUEUE}/tasks/now"})
+        assert (await target.arrived(1)).headers["X-AppEngine-TaskName"] == "now"
+        due = now() + timedelta(seconds=0.2)
+        await _create(client, QUEUE, APP_ENGINE | {"schedule_time": due, "name": f"{QUEUE}/tasks/soon"})
+        assert (await target.arrived(2)).headers["X-AppEngine-TaskName"] == "soon"
+        assert due <= now() < due + timedelta(seconds=10)
 
 
 async def test_the_wait_before_a_retry(client: Client, target: Target, clock: Clock) -> None:
@@ -326,6 +346,35 @@ async def test_run_goes_before_everything(client: Client, target: Target) -> Non
     run = await client.run_task(name=made.name)
     assert run.dispatch_count == 1
     await target.arrived(1)
+
+
+async def test_run_does_not_double_an_open_dispatch(client: Client, target: Target) -> None:
+    """RunTask of a task that is being dispatched leaves it at that."""
+    target.free.clear()
+    made = await _create(client, QUEUE, APP_ENGINE)
+    await target.arrived(1)
+    assert (await client.run_task(name=made.name)).dispatch_count == 1
+    target.free.set()
+    await target.left()
+    assert len(target.seen) == 1
+
+
+async def test_a_post_without_a_body_has_a_length(client: Client, target: Target) -> None:
+    """A POST without a body says so by Content-Length 0, which many servers ask for."""
+    await _create(client, QUEUE, APP_ENGINE)
+    seen = await target.arrived(1)
+    assert (seen.headers["Content-Length"], seen.headers.get("Content-Type")) == ("0", None)
+
+
+async def test_a_target_that_is_not_there(client: Client, clock: Clock) -> None:
+    """A refused connection is an attempt without an answer, and says what happened."""
+    made = await _create(client, QUEUE, {"http_request": {"url": "http://127.0.0.1:1/"}})
+    while not (task := await client.get_task(name=made.name)).last_attempt.response_status.code:
+        pass
+    assert task.last_attempt.response_status.code == 14
+    assert "ConnectionRefusedError" in task.last_attempt.response_status.message
+    assert (task.dispatch_count, task.response_count) == (1, 0)
+    assert task.schedule_time == clock() + timedelta(milliseconds=100)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])

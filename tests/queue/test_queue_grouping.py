@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from longcall.queue import RefusedError, schema
+from longcall.queue import RefusedError, StorageError, schema
 from longcall.queue.errors import Code, invalid
 from longcall.queue.grouping import GroupedWrites
 
@@ -104,7 +104,7 @@ async def test_the_loop_goes_on_during_a_commit(writes: GroupedWrites, connectio
 
 def test_one_file_one_queue(tmp_path: Path) -> None:
     """A second queue over the same file is refused in words: each would dispatch every task."""
-    with closing(schema.connect(tmp_path / "queue.db")), pytest.raises(schema.StorageError, match="is another process using it"):
+    with closing(schema.connect(tmp_path / "queue.db")), pytest.raises(StorageError, match="is another process using it"):
         schema.connect(tmp_path / "queue.db")
 
 
@@ -112,7 +112,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     """A file that a newer release has written is left alone."""
     with closing(schema.connect(tmp_path / "queue.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(schema.StorageError, match="schema 99"):
+    with pytest.raises(StorageError, match="schema 99"):
         schema.connect(tmp_path / "queue.db")
 
 

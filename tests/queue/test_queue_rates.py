@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longcall.queue.model import RateLimits
@@ -11,6 +11,7 @@ _GAPS = st.lists(st.floats(0, 5), min_size=1, max_size=50)
 
 
 @given(_LIMITS, _GAPS)
+@settings(deadline=None)
 def test_no_window_begins_more_than_burst_and_rate(limits: RateLimits, gaps: Sequence[float]) -> None:
     """Whoever begins whatever there is room for begins at most the burst and what the rate adds."""
     limiter, at, begun = Limiter(limits, 0.0), 0.0, 0
@@ -24,6 +25,7 @@ def test_no_window_begins_more_than_burst_and_rate(limits: RateLimits, gaps: Seq
 
 
 @given(_LIMITS, _GAPS)
+@settings(deadline=None)
 def test_never_more_open_than_allowed(limits: RateLimits, gaps: Sequence[float]) -> None:
     """Whoever keeps to the room never has more open than max_concurrent_dispatches."""
     limiter, at = Limiter(limits, 0.0), 0.0
@@ -34,6 +36,7 @@ def test_never_more_open_than_allowed(limits: RateLimits, gaps: Sequence[float])
 
 
 @given(_LIMITS)
+@settings(deadline=None)
 def test_after_the_wait_there_is_room(limits: RateLimits) -> None:
     """After the seconds the limiter names, the rate allows one more."""
     limiter = Limiter(limits, 0.0)

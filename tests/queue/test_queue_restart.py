@@ -11,6 +11,8 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import tasks_v2
 
+from longcall.queue import PortError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
@@ -115,6 +117,14 @@ async def test_a_deleted_queue_that_is_named_at_open_is_made_anew(open_queue: Op
         assert [task async for task in await client.list_tasks(parent=QUEUE)] == []
 
 
+async def test_a_taken_port_is_named(open_queue: OpenQueue) -> None:
+    """A port that something else listens on is named in the error, for gRPC and for REST."""
+    async with open_queue() as queue:
+        for ports in ({"grpc_port": queue.grpc_port}, {"rest_port": queue.rest_port}):
+            with pytest.raises(PortError, match=str(*ports.values())):
+                await open_queue(path=None, **ports).__aenter__()
+
+
 async def test_in_memory(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
     """Without a file everything works, and nothing is left behind."""
     async with open_queue(path=None) as queue, connect(queue) as client:
@@ -126,7 +136,7 @@ async def test_in_memory(open_queue: OpenQueue, connect: Connect, target: Target
 
 
 _PROGRAM = """
-import asyncio, itertools, sys
+import asyncio, itertools, sys, uvloop
 from datetime import UTC, datetime
 from pathlib import Path
 from longcall.queue import EmbeddedQueue
@@ -141,7 +151,7 @@ async def main(path, app_engine, queue_name):
         print(queue.grpc_port, flush=True)
         await asyncio.Event().wait()
 
-asyncio.run(main(*sys.argv[1:]))
+uvloop.run(main(*sys.argv[1:]))
 """
 
 

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longcall.queue.schedule import Schedule
@@ -22,6 +22,7 @@ def _at(second: int) -> datetime:
 
 
 @given(_STEPS)
+@settings(deadline=None)
 def test_it_behaves_as_a_sorted_table(steps: Sequence[tuple[str, int, int]]) -> None:
     """Added, moved, removed and taken tasks are at each step those of a plain table sorted by time."""
     schedule, table = Schedule(), dict[int, datetime]()

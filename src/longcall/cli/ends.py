@@ -20,6 +20,7 @@ from longcall.core.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
+from longcall.core.task import Failure
 from longcall.sdk.errors import OutOfReachError, TaskCancelled, TaskFailed, UnauthenticatedError, WaitTimeout
 
 FINE, FAILED, USAGE, OUT_OF_REACH, STILL_RUNNING, NO_SUCH_TASK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
@@ -117,9 +118,19 @@ def sentence(error: LongcallError, follow: Follow | None = None) -> str:
         case WaitTimeout() if follow:
             return f"{error}; wait on with `{follow.command}`"
         case TaskFailed():
-            return f"{error}; {'the target may have run' if error.failure.may_have_run else 'the target was not reached'}"
+            return f"{error.task.id} failed on attempt {error.task.attempt_count}: {failure_sentence(error.failure)}"
+        case TaskCancelled():
+            return f"{error.task.id} was cancelled"
         case _:
             return str(error)
+
+
+def failure_sentence(failure: Failure) -> str:
+    """Why a task failed, and, where there was no answer, whether the target may have run."""
+    if failure.reason == "status":
+        return failure.message
+    ran = "the target may have run" if failure.may_have_run else "the target has not run"
+    return f"{failure.reason}: {failure.message}; {ran}"
 
 
 def _named(error: FieldError) -> str:

@@ -85,13 +85,12 @@ class _Plain:
 
 
 def _progress(task: Task) -> str:
-    attempt = f"attempt {task.attempt_count}" if task.attempt_count else ""
-    waits = task.state in {State.WAITING, State.SCHEDULED} and task.next_attempt_time
-    if not waits or not task.next_attempt_time:
-        return attempt
+    made = f"attempt {task.attempt_count}" if task.attempt_count else ""
+    if task.next_attempt_time is None or task.state not in {State.WAITING, State.SCHEDULED}:
+        return made
     left = task.next_attempt_time - now()
-    when = f"next attempt in {span(left)}" if left > timedelta() else "next attempt due"
-    return f"{attempt} {_ended(task.attempts[-1])}, {when}" if task.attempts else when
+    due = f"attempt {task.attempt_count + 1} in {span(left)}" if left > timedelta() else f"attempt {task.attempt_count + 1} is due"
+    return f"{made} {_ended(task.attempts[-1])}, {due}" if task.attempts else due
 
 
 def _ended(attempt: Attempt) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from longcall.cli.ends import say
+from longcall.cli.ends import failure_sentence, say
 from longcall.core.attempt import Attempt
 from longcall.core.task import State
 from longcall.core.text import time_text
@@ -25,6 +25,7 @@ STYLES = {
     State.FAILED: "red",
     State.CANCELLED: "magenta",
 }
+EXCERPT = 300  # characters
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -74,6 +75,7 @@ def print_status(task: Task) -> None:
         table.add_row(f"  {name}", Text(value))
     console.print(table)
     if task.attempts:
+        console.print()
         console.print(_attempts_table(task.attempts))
 
 
@@ -107,6 +109,14 @@ def what_came(response: Response) -> str:
     return ", ".join(part for part in (str(response.status), kind, f"{response.size} bytes") if part)
 
 
+def excerpt(response: Response) -> str:
+    """The beginning of a small readable answer, in one line; empty for any other."""
+    shown = response.shown
+    text = json.dumps(shown["json"], ensure_ascii=False) if "json" in shown else str(shown.get("text", ""))
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
+
+
 def _print_readable(response: Response) -> None:
     try:
         if "json" in response.headers.get("content-type", ""):
@@ -131,10 +141,11 @@ def _facts(task: Task) -> Iterable[tuple[str, str]]:
     if task.finish_time:
         yield "ended", f"{_moment(task.finish_time)}, {span(task.finish_time - task.create_time)} after it was created"
     if task.failure:
-        ran = "the target may have run" if task.failure.may_have_run else "the target was not reached"
-        yield "failure", f"{task.failure.reason}: {task.failure.message}; {ran}"
+        yield "failure", failure_sentence(task.failure)
     if task.response:
         yield "response", what_came(task.response)
+        if said := excerpt(task.response):
+            yield "it says", said
 
 
 def _attempts_table(attempts: Iterable[Attempt]) -> Table:
@@ -143,7 +154,9 @@ def _attempts_table(attempts: Iterable[Attempt]) -> Table:
         table.add_column(name, overflow="fold")
     for each in attempts:
         style = "cyan" if each.outcome is None else "green" if each.trouble is None else "red"
-        table.add_row(f"  {each.number}", Text(_outcome(each), style), each.start_time.strftime("%H:%M:%S"), _took(each), _trouble(each))
+        table.add_row(
+            f"  {each.number}", Text(_outcome(each), style), each.start_time.astimezone().strftime("%H:%M:%S"), _took(each), _trouble(each)
+        )
     return table
 
 
@@ -161,8 +174,8 @@ def _took(attempt: Attempt) -> str:
 
 
 def _trouble(attempt: Attempt) -> str:
-    if attempt.trouble is None:
-        return ""
+    if attempt.trouble is None or attempt.status is not None:
+        return ""  # an answer is said by its status
     return f"{attempt.trouble.message}{f' ({attempt.trouble.hint})' if attempt.trouble.hint else ''}"
 
 

@@ -11,6 +11,7 @@ from longcall.cli.ends import Follow, ending, say
 from longcall.cli.live import watching
 from longcall.core.errors import NotFoundError
 from longcall.sdk.client import Longcall, Task
+from longcall.sdk.errors import TaskCancelled, TaskFailed, WaitTimeout
 from longcall.sdk.messages import MAX_PAGE, Filters
 from longcall.sdk.options import TaskOptions
 from longcall.sdk.server import new_id
@@ -171,8 +172,12 @@ def _submitted(task: Task, follow: Follow, *, as_json: bool) -> None:
 
 
 def _finish(client: Longcall, task: Task | str, timeout: str | None, *, as_json: bool) -> None:
-    with watching(task if isinstance(task, Task) else None) as tell:
-        ended = client.wait(task, timeout, tell) if isinstance(task, str) else task.wait(timeout, tell)
+    try:
+        with watching(task if isinstance(task, Task) else None) as tell:
+            ended = client.wait(task, timeout, tell) if isinstance(task, str) else task.wait(timeout, tell)
+    except (TaskFailed, TaskCancelled, WaitTimeout) as error:
+        _unsuccessful(error, as_json=as_json)
+        raise
     if as_json:
         show.print_json(ended.raw)
         return
@@ -180,3 +185,11 @@ def _finish(client: Longcall, task: Task | str, timeout: str | None, *, as_json:
     took = show.span((ended.finish_time or ended.update_time) - ended.create_time)
     say(f"{ended.id} succeeded after {took}, on attempt {ended.attempt_count}{came}")
     show.print_body(ended.response)
+
+
+def _unsuccessful(error: TaskFailed | TaskCancelled | WaitTimeout, *, as_json: bool) -> None:
+    if as_json:
+        show.print_json(error.task.raw)
+    elif isinstance(error, TaskFailed) and isinstance(error.task, Task) and error.task.response:
+        said = show.excerpt(error.task.response)
+        say(f"the target's last answer: {show.what_came(error.task.response)}{f': {said}' if said else ''}")

@@ -1,8 +1,16 @@
 """An in-process Cloud Tasks server: the API over gRPC and REST, a durable SQLite storage, dispatches over HTTP."""
 
-from longcall.queue.errors import RefusedError
+from longcall.queue.errors import PortError, RefusedError, StorageError
 from longcall.queue.model import QueueConfig, RateLimits, RetryConfig
-from longcall.queue.schema import StorageError
 from longcall.queue.server import EmbeddedQueue, QueueOptions
 
-__all__ = ["EmbeddedQueue", "QueueConfig", "QueueOptions", "RateLimits", "RefusedError", "RetryConfig", "StorageError"]
+__all__ = [
+    "EmbeddedQueue",
+    "PortError",
+    "QueueConfig",
+    "QueueOptions",
+    "RateLimits",
+    "RefusedError",
+    "RetryConfig",
+    "StorageError",
+]

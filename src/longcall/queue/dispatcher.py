@@ -55,13 +55,21 @@ class Dispatcher:
         try:
             yield dispatcher
         finally:
-            await dispatcher._stop()
+            await asyncio.gather(*dispatcher.stop(), return_exceptions=True)
 
     def start(self) -> None:
         """Begin to dispatch."""
         self._started = True
         for lane in self._lanes:
             self._pump_lane(lane)
+
+    def stop(self) -> Sequence[asyncio.Task[None]]:
+        """Drop every open dispatch and begin no other; return what is then on its way to an end."""
+        self._stopped = True
+        running = [*self._pumps.values(), *self._dispatches]
+        for task in running:
+            task.cancel()
+        return running
 
     def attach(self, lane: Lane) -> None:
         """Dispatch what waits in this lane too."""
@@ -84,6 +92,7 @@ class Dispatcher:
     def _pump_lane(self, lane: Lane) -> None:
         if lane not in self._pumps:
             self._pumps[lane] = asyncio.create_task(self._pump(lane))
+            self._pumps[lane].add_done_callback(_complain)
 
     async def _pump(self, lane: Lane) -> None:
         clock = asyncio.get_running_loop().time
@@ -121,6 +130,7 @@ class Dispatcher:
             dispatch = asyncio.create_task(self._dispatch(lane, task))
             self._dispatches.add(dispatch)
             dispatch.add_done_callback(self._dispatches.discard)
+            dispatch.add_done_callback(_complain)
 
     async def _dispatch(self, lane: Lane, task: QueuedTask) -> None:
         try:
@@ -144,12 +154,10 @@ class Dispatcher:
             return False
         return True
 
-    async def _stop(self) -> None:
-        self._stopped = True
-        running = [*self._pumps.values(), *self._dispatches]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("queue.broke", exc_info=error)
 
 
 def _report(task: QueuedTask, answer: Answer, waiting: QueuedTask | None) -> None:

@@ -5,6 +5,8 @@ Codes are those of google.rpc.Code: https://github.com/googleapis/googleapis/blo
 
 from enum import Enum
 
+from longcall.core.errors import OurFault
+
 QUEUE_MISSING = "Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize."
 QUEUE_EXISTS = "Queue already exists"
 QUEUE_TOO_RECENT = "The queue cannot be created because a queue with this name existed too recently."
@@ -47,6 +49,17 @@ class RefusedError(Exception):
     def __init__(self, code: Code, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class StorageError(OurFault):
+    """The queue's file can't be used."""
+
+
+class PortError(OurFault):
+    """A port can't be listened on."""
+
+    def __init__(self, port: int, reason: Exception) -> None:
+        super().__init__(f"the queue can't listen on 127.0.0.1:{port}: {reason}")
 
 
 def invalid(message: str) -> RefusedError:

@@ -19,6 +19,9 @@ Statements = Callable[[sqlite3.Connection], T]
 _MOST = 256
 """How many go into one transaction: about 5 ms of the loop."""
 
+_BUSY, _GATHER = 8, 0.002
+"""After a group of so many the next one gathers for so many seconds: fewer and larger commits under load."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -84,6 +87,8 @@ class GroupedWrites:
         try:
             for group in self._groups():
                 await self._write(group)
+                if len(group) >= _BUSY:
+                    await asyncio.sleep(_GATHER)
         finally:
             self._running = None
 

@@ -6,22 +6,34 @@ from contextlib import asynccontextmanager
 import grpc
 from grpc import aio
 
-from longcall.queue.errors import RefusedError
+from longcall.queue.errors import PortError, RefusedError
 from longcall.queue.messages import Message
 from longcall.queue.service import QueueService
 from longcall.queue.verbs import VERBS, Verb
 
 _SERVICE = "google.cloud.tasks.v2.CloudTasks"
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # two queues must not share a port
+    # gRPC cancels calls when more than 1,000 come at once faster than they are taken up; a burst of creates is no attack.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+)
 
 Context = aio.ServicerContext[Message, Message]
 
 
 @asynccontextmanager
 async def serve(service: QueueService, port: int) -> AsyncIterator[int]:
-    """Serve on 127.0.0.1 (port 0: a free one) and give the port. Other methods answer UNIMPLEMENTED."""
-    server = aio.server(options=(("grpc.so_reuseport", 0),))
+    """Serve on 127.0.0.1 (port 0: a free one) and give the port. Other methods answer UNIMPLEMENTED.
+
+    Raises PortError when the port is taken.
+    """
+    server = aio.server(options=_OPTIONS)
     server.add_generic_rpc_handlers((_handlers(service),))
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    try:
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    except RuntimeError as error:
+        raise PortError(port, error) from error
     await server.start()
     try:
         yield bound

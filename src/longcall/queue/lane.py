@@ -21,8 +21,10 @@ class Lane:
 
     def add(self, number: int, due: datetime) -> None:
         """Let a task wait until ``due``."""
+        first = self._schedule.next_due()
         self._schedule.add(number, due)
-        self._changed.set()
+        if first is None or due < first:
+            self._changed.set()
 
     def remove(self, number: int) -> None:
         """Forget a waiting task."""

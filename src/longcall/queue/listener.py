@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from longcall.queue.errors import PortError
+
 _BACKLOG = 2048
 
 
@@ -19,10 +21,15 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(application: Starlette, port: int) -> AsyncIterator[int]:
-    """Serve on 127.0.0.1 (port 0: a free one) and give the port, which takes connections from then on."""
-    listening = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
-    config = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    server = _Server(config)
+    """Serve on 127.0.0.1 (port 0: a free one) and give the port, which takes connections from then on.
+
+    Raises PortError when the port is taken.
+    """
+    try:
+        listening = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+    except OSError as error:
+        raise PortError(port, error) from error
+    server = _Server(_config(application))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield listening.getsockname()[1]
@@ -30,3 +37,15 @@ async def serve(application: Starlette, port: int) -> AsyncIterator[int]:
         server.should_exit = True
         await serving
         listening.close()
+
+
+def _config(application: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )

@@ -3,7 +3,7 @@
 The messages are the raw ones: the wrappers of the client library cost more than the rest of a request.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from google.cloud import tasks_v2
@@ -33,6 +33,7 @@ QUEUE: Message = tasks_v2.Queue.pb()
 # google.cloud.tasks.v2.HttpMethod counts them in the order in which Method has them.
 METHOD_NUMBERS = {method: number for number, method in enumerate(Method, start=1)}
 
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _FULL, _BASIC = int(tasks_v2.Task.View.FULL), int(tasks_v2.Task.View.BASIC)
 _RUNNING, _PAUSED = int(tasks_v2.Queue.State.RUNNING), int(tasks_v2.Queue.State.PAUSED)
 
@@ -128,6 +129,6 @@ def _set_attempt(message: Message, attempt: Attempt) -> None:
 
 
 def _timestamp(value: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(value)
-    return message
+    # Three times as fast as FromDatetime, and there are two in every answer.
+    seconds, micros = divmod((value - _EPOCH) // _MICROSECOND, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=micros * 1000)

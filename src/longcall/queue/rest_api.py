@@ -109,7 +109,7 @@ def _read(message: Message, call: _Call, query: Mapping[str, str], body: bytes) 
         elif call.body:
             fields[call.body] = _json_object(body)
         return json_format.ParseDict(fields, message)
-    except (ValueError, json_format.ParseError) as error:
+    except (ValueError, RecursionError, json_format.ParseError) as error:
         raise invalid(f"Invalid JSON payload received. {error}") from error
 
 

@@ -47,7 +47,7 @@ def span_micros(span: timedelta) -> int:
 
 def target_text(target: Target) -> str:
     """Return a target without its body as JSON."""
-    return json.dumps({type(target).__name__: _values(target)})
+    return json.dumps(_target_values(target))
 
 
 def retry_text(retry: RetryConfig | RetryOverride) -> str:
@@ -112,31 +112,42 @@ def _attempt(row: Row) -> Attempt | None:
 
 def _target(text: str, body: bytes) -> Target:
     ((kind, values),) = json.loads(text).items()
-    method = Method(values.pop("method"))
-    if kind == AppEngineTarget.__name__:
-        routing = Routing(**values.pop("routing"))
-        return AppEngineTarget(**values, method=method, body=body, routing=routing)
-    return HttpTarget(**values | {"token": _token(values["token"])}, method=method, body=body)
+    method, headers = Method(values["method"]), values["headers"]
+    if kind == "app_engine":
+        return AppEngineTarget(values["uri"], method, headers, body, Routing(*values["routing"]))
+    return HttpTarget(values["url"], method, headers, body, _token(values["token"]))
 
 
-def _token(values: dict[str, str] | None) -> OidcToken | OAuthToken | None:
-    if values is None:
-        return None
-    return OidcToken(**values) if "audience" in values else OAuthToken(**values)
-
-
-def _values(target: Target) -> dict[str, object]:
+def _target_values(target: Target) -> dict[str, object]:
     match target:
         case HttpTarget():
-            token = None if target.token is None else asdict(target.token)
-            return {"url": target.url, "method": target.method, "headers": target.headers, "token": token}
+            token = _token_values(target.token)
+            return {"http": {"url": target.url, "method": target.method, "headers": target.headers, "token": token}}
         case AppEngineTarget():
-            return {
-                "relative_uri": target.relative_uri,
-                "method": target.method,
-                "headers": target.headers,
-                "routing": asdict(target.routing),
-            }
+            routing = target.routing
+            names = [routing.service, routing.version, routing.instance, routing.host]
+            values = {"uri": target.relative_uri, "method": target.method, "headers": target.headers, "routing": names}
+            return {"app_engine": values}
+
+
+def _token(values: list[str] | None) -> OidcToken | OAuthToken | None:
+    match values:
+        case ["oidc", email, audience]:
+            return OidcToken(email, audience)
+        case ["oauth", email, scope]:
+            return OAuthToken(email, scope)
+        case _:
+            return None
+
+
+def _token_values(token: OidcToken | OAuthToken | None) -> list[str] | None:
+    match token:
+        case OidcToken():
+            return ["oidc", token.service_account_email, token.audience]
+        case OAuthToken():
+            return ["oauth", token.service_account_email, token.scope]
+        case None:
+            return None
 
 
 def _retry_values(retry: RetryConfig | RetryOverride) -> dict[str, object]:

@@ -4,11 +4,9 @@ import sqlite3
 from importlib import resources
 from pathlib import Path
 
+from longcall.queue.errors import StorageError
+
 _MIGRATIONS = ("0001_queue.sql",)
-
-
-class StorageError(Exception):
-    """The queue's file can't be used."""
 
 
 def connect(path: Path | None) -> sqlite3.Connection:

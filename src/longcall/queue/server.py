@@ -65,8 +65,8 @@ class EmbeddedQueue:
         ``path`` is the SQLite file; None keeps everything in memory. ``queues`` are full names or configurations; a
         queue that exists stays as it is. App Engine targets are at ``app_engine``, a base URL, and ``secret`` goes
         there and nowhere else. Closing drops what is open; it is dispatched again after the next start.
-        Raises RefusedError for a bad queue name, StorageError when the file can't be used, OSError or RuntimeError
-        when a port is taken.
+        Raises RefusedError for a bad queue name, StorageError when the file can't be used, PortError when a port is
+        taken.
         """
         async with AsyncExitStack() as stack:
             connection = stack.enter_context(closing(schema.connect(path)))
@@ -83,6 +83,7 @@ class EmbeddedQueue:
             await stack.enter_async_context(_forgetting(tasks, now))
             rest_port = await stack.enter_async_context(listener.serve(rest_api.application(service), rest_port))
             grpc_port = await stack.enter_async_context(grpc_api.serve(service, grpc_port))
+            stack.callback(dispatcher.stop)  # first of all: thousands of connections close while the faces stop
             yield cls(dispatcher, grpc_port, rest_port)
 
     def start_dispatching(self) -> None:

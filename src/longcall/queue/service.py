@@ -125,8 +125,9 @@ class QueueService:
         return taken[0] if taken else task
 
     def _lane(self, name: str) -> Lane:
-        lane = self._lanes.get(names.check_queue(name))
+        lane = self._lanes.get(name)
         if lane is None:
+            names.check_queue(name)
             raise missing(QUEUE_MISSING)
         return lane
 

@@ -21,7 +21,7 @@ _CHUNK = 1000
 
 _INSERT = """
 INSERT INTO task (queue, id, target, body, schedule, created, deadline, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING RETURNING *"""
+ON CONFLICT DO NOTHING RETURNING number"""
 _TAKE = """
 UPDATE task SET open = 1, dispatch_count = dispatch_count + 1, first_dispatch = coalesce(first_dispatch, :at),
     last_schedule = schedule, last_dispatch = :at, last_response = NULL, last_code = NULL, last_message = ''
@@ -66,10 +66,10 @@ class TaskStorage:
         def statements(connection: sqlite3.Connection) -> QueuedTask:
             if self._is_gone(connection, queue, task_id, at):
                 raise exists(ENTITY_EXISTS)
-            row = _only(connection.execute(_INSERT, values).fetchall())
-            if row is None:
+            inserted = _only(connection.execute(_INSERT, values).fetchall())
+            if inserted is None:
                 raise exists(ENTITY_EXISTS)
-            return rows.task(row, queue.config.name)
+            return _new(inserted[0], queue, draft, task_id, at)
 
         return self._writes.submit(statements, then)
 
@@ -173,6 +173,19 @@ def waiting(connection: sqlite3.Connection, queue: Queue) -> list[tuple[datetime
     """Read when which task of the queue is due, by number."""
     select = "SELECT schedule, number FROM task WHERE queue = ?"
     return [(rows.time(due), number) for due, number in connection.execute(select, (queue.number,))]
+
+
+def _new(number: int, queue: Queue, draft: Draft, task_id: str, at: datetime) -> QueuedTask:
+    return QueuedTask(
+        number=number,
+        queue=queue.config.name,
+        id=task_id,
+        target=draft.target,
+        schedule_time=draft.schedule_time or at,
+        create_time=at,
+        dispatch_deadline=draft.dispatch_deadline,
+        retry=draft.retry,
+    )
 
 
 def _write_waiting(connection: sqlite3.Connection, task: QueuedTask) -> bool:

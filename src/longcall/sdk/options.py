@@ -1,4 +1,4 @@
-"""A task as asked for, as JSON: what `submit` and `cloud_task` have in common. Only what was given is written; the server knows the rest."""
+"""A task as asked for, as JSON, for `submit` and `cloud_task`. Only what was given is written; the server knows the rest."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta

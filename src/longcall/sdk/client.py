@@ -1,0 +1,141 @@
+"""The client for programs without asyncio. What is no I/O is in messages.py and talk.py, which both clients share."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx2
+
+from longcall.core.wire import Json
+from longcall.sdk.messages import Answer, Broken, Filters, Request, body_request
+from longcall.sdk.options import Duration, Moment, TaskOptions
+from longcall.sdk.server import Server, answer_of, broken_of, new_id
+from longcall.sdk.talk import News, Talk, Talks, trouble_of
+from longcall.sdk.view import Response, TaskView, response_fields, view_fields
+
+End = TypeVar("End")
+
+
+@dataclass(frozen=True)
+class Task(TaskView):
+    """A task as it was when it was read; `refresh` reads it again. `response` is the target's last complete one."""
+
+    response: Response | None
+    client: "Longcall" = field(repr=False, compare=False)
+
+    def wait(self, timeout: Duration | None = None, on_news: "News[Task] | None" = None) -> "Task":
+        """As `Longcall.wait`; the server may be away for any time meanwhile, since this task is known to exist."""
+        return self.client._wait(self.id, timeout, on_news, self)  # noqa: SLF001 — a task and its client are one thing in two parts
+
+    def refresh(self) -> "Task":
+        """Read the task again."""
+        return self.client.get(self.id)
+
+
+class Longcall:
+    """A client of one Longcall server, for any number of threads.
+
+    `base_url` is LONGCALL_URL when not given, else http://127.0.0.1:8080; `token` is LONGCALL_TOKEN when not given. What goes wrong
+    is a LongcallError: InvalidArgumentError with its `errors`, NotFoundError, AlreadyExistsError, UnauthenticatedError,
+    PermissionDeniedError, UnavailableError (OutOfReachError when nothing answers); these two after a few tries.
+    """
+
+    def __init__(self, base_url: str | None = None, token: str | None = None) -> None:
+        self.server = Server.of(base_url, token)
+        self._http = httpx2.Client(**self.server.client_options())
+        self._talks = Talks(self.server.base_url, self._view)
+
+    def submit(
+        self,
+        url: str,
+        *,
+        id: str | None = None,  # noqa: A002 — the API's own word
+        schedule_time: Moment | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        """Ask for one HTTP call, and return its task at once; `TaskOptions` says what else can be given.
+
+        The id is made here when none is given, so a create whose answer got lost is sent again without harm. The same id with the
+        same content is the same task; with other content it raises AlreadyExistsError.
+        """
+        return self._drive(self._talks.submit(id or new_id(), url, schedule_time, options))
+
+    def get(self, id: str) -> Task:  # noqa: A002 — the API's own word
+        """Read a task. Raises NotFoundError."""
+        return self._drive(self._talks.get(id))
+
+    def wait(
+        self,
+        id: str,  # noqa: A002 — the API's own word
+        timeout: Duration | None = None,
+        on_news: News[Task] | None = None,
+    ) -> Task:
+        """Wait until the task has ended and return it, SUCCEEDED; broken connections and restarts of the server are waited through.
+
+        Raises TaskFailed, TaskCancelled, WaitTimeout when `timeout` is over (the task goes on), NotFoundError when the id is not seen
+        within a minute, OutOfReachError when the server was never reached. `on_news` is called with the task at the first look and at
+        each change, and with an UnavailableError each time that the server does not answer.
+        """
+        return self._wait(id, timeout, on_news, None)
+
+    def list(self, **filters: Unpack[Filters]) -> Iterator[Task]:
+        """List tasks, newest first, without their attempts; pages are fetched as they are needed. `Filters` says which can be had."""
+        tasks, token = self._drive(self._talks.page(filters, ""))
+        yield from tasks
+        while token:
+            tasks, token = self._drive(self._talks.page(filters, token))
+            yield from tasks
+
+    def response(self, id: str) -> bytes:  # noqa: A002 — the API's own word
+        """The whole body of the target's last response, as it came. Raises NotFoundError when there is no task, or no response yet."""
+        return self._drive(self._talks.body(id))
+
+    @contextmanager
+    def stream(self, id: str) -> Iterator[Iterator[bytes]]:  # noqa: A002 — the API's own word
+        """The same in chunks: `with client.stream(id) as chunks:`. A connection that breaks is not mended."""
+        request = body_request(id)
+        try:
+            with self._http.stream(**self.server.request_options(request)) as answer:
+                if not answer.is_success:
+                    raise trouble_of(answer_of(answer, answer.read(), 0), self.server.base_url, request)
+                yield answer.iter_raw()
+        except httpx2.RequestError as error:
+            raise trouble_of(broken_of(error, 0), self.server.base_url, request) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _wait(self, task_id: str, timeout: Duration | None, on_news: News[Task] | None, seen: Task | None) -> Task:
+        return self._drive(self._talks.wait(task_id, timeout, seen, on_news).talk(time.monotonic()))
+
+    def _view(self, data: Json) -> Task:
+        found = data.get("response")
+        response = Response(**response_fields(found), fetch=lambda: self.response(data["id"])) if found else None
+        return Task(**view_fields(data), response=response, client=self)
+
+    def _drive(self, talk: Talk[End]) -> End:
+        try:
+            request = next(talk)
+            while True:
+                request = talk.send(self._send(request))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return] # a generator's return value comes as Any
+
+    def _send(self, request: Request) -> Answer | Broken:
+        time.sleep(request.after)
+        try:
+            with self._http.stream(**self.server.request_options(request)) as answer:
+                body = b"".join(answer.iter_raw()) if request.as_it_is else answer.read()
+                return answer_of(answer, body, time.monotonic())
+        except httpx2.RequestError as error:
+            return broken_of(error, time.monotonic())

@@ -1,0 +1,72 @@
+"""What can be used is written down, and what is written down holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from longcall.cli.main import app
+from longcall.settings import CLIENT, PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+
+
+def commands() -> list[str]:
+    """Every command of the command line."""
+    return sorted(getattr(typer.main.get_command(app), "commands", {}))
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_is_documented(name: str) -> None:
+    """The reference has each command."""
+    assert f"longcall {name}" in REFERENCE
+
+
+@pytest.mark.parametrize("name", [*(field.upper() for field in Settings.__slots__), *sorted(CLIENT)])
+def test_every_setting_is_documented(name: str) -> None:
+    """The reference has each setting."""
+    assert f"`{PREFIX}{name}`" in REFERENCE
+
+
+@pytest.mark.parametrize("setting", re.findall(rf"`{PREFIX}([A-Z_]+)`", REFERENCE))
+def test_every_documented_setting_exists(setting: str) -> None:
+    """The reference has no setting that is not there."""
+    assert setting.lower() in Settings.__slots__ or setting in CLIENT
+
+
+@pytest.mark.parametrize("route", ["/v1/tasks", "/v1/tasks/{id}", "/v1/tasks/{id}/response", "/dispatch", "/healthz", "/readyz", "/openapi.json"])
+def test_every_route_is_documented(route: str) -> None:
+    """The reference has each route."""
+    assert f"{route}`" in REFERENCE
+
+
+def test_every_make_target_explains_itself() -> None:
+    """`make help` says what there is."""
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split())
+    explained = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    assert named == explained
+
+
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A relative link in a page is a file that is there."""
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()) if "://" not in link]
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def python_of(page: str) -> list[str]:
+    """The Python snippets of a page."""
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+@pytest.mark.parametrize("snippet", python_of(README) + python_of(REFERENCE))
+def test_every_snippet_is_python(snippet: str) -> None:
+    """What is shown can be pasted."""
+    compile(snippet, "snippet", "exec")
