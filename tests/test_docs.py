@@ -6,17 +6,16 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from longcall.cli.main import app
+from longcall.cli.main import build
 from longcall.settings import CLIENT, PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
 def commands() -> list[str]:
     """Every command of the command line."""
-    return sorted(getattr(typer.main.get_command(app), "commands", {}))
+    return sorted(getattr(typer.main.get_command(build()), "commands", {}))
 
 
 @pytest.mark.parametrize("name", commands())
@@ -37,7 +36,10 @@ def test_every_documented_setting_exists(setting: str) -> None:
     assert setting.lower() in Settings.__slots__ or setting in CLIENT
 
 
-@pytest.mark.parametrize("route", ["/v1/tasks", "/v1/tasks/{id}", "/v1/tasks/{id}/response", "/dispatch", "/healthz", "/readyz", "/openapi.json"])
+ROUTES = ("/v1/tasks", "/v1/tasks/{id}", "/v1/tasks/{id}/response", "/dispatch", "/healthz", "/readyz", "/openapi.json")
+
+
+@pytest.mark.parametrize("route", ROUTES)
 def test_every_route_is_documented(route: str) -> None:
     """The reference has each route."""
     assert f"{route}`" in REFERENCE
@@ -51,7 +53,7 @@ def test_every_make_target_explains_itself() -> None:
     assert named == explained
 
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -66,7 +68,8 @@ def python_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
-@pytest.mark.parametrize("snippet", python_of(README) + python_of(REFERENCE))
-def test_every_snippet_is_python(snippet: str) -> None:
-    """What is shown can be pasted."""
-    compile(snippet, "snippet", "exec")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_snippet_is_python(page: Path) -> None:
+    """What is shown can be pasted; end_to_end/test_readme.py runs what README shows."""
+    for snippet in python_of(page.read_text()):
+        compile(snippet, str(page), "exec")

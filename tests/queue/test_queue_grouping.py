@@ -104,8 +104,14 @@ async def test_the_loop_goes_on_during_a_commit(writes: GroupedWrites, connectio
 
 def test_one_file_one_queue(tmp_path: Path) -> None:
     """A second queue over the same file is refused in words: each would dispatch every task."""
-    with closing(schema.connect(tmp_path / "queue.db")), pytest.raises(StorageError, match="is another process using it"):
+    with closing(schema.connect(tmp_path / "queue.db")), pytest.raises(StorageError, match="another process has it open"):
         schema.connect(tmp_path / "queue.db")
+
+
+def test_a_file_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    """A path where no file can be is named in the error."""
+    with pytest.raises(StorageError, match=r"nowhere/queue\.db: unable to open"):
+        schema.connect(tmp_path / "nowhere" / "queue.db")
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:

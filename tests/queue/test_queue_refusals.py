@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.api_core import exceptions
 from google.cloud import tasks_v2
+from google.protobuf.field_mask_pb2 import FieldMask
 
 if TYPE_CHECKING:
     from tests.queue.conftest import Clock, Target
@@ -189,3 +190,31 @@ async def test_bad_queue_settings_are_refused(client: Client, settings: dict[str
     """Limits beyond Cloud Tasks' quotas, and what the embedded queue can't do, are refused."""
     with pytest.raises(exceptions.InvalidArgument):
         await client.create_queue(parent=LOCATION, queue=tasks_v2.Queue({"name": f"{LOCATION}/queues/new", **settings}))
+
+
+async def test_an_update_with_a_mask(client: Client) -> None:
+    """An update mask needs paths that exist, leaves alone what only the queue may set, and makes a missing queue too."""
+    with pytest.raises(exceptions.InvalidArgument, match="no field of a queue: nonsense"):
+        await client.update_queue(queue=tasks_v2.Queue(name=QUEUE), update_mask=FieldMask(paths=["nonsense"]))
+    paused = tasks_v2.Queue(name=QUEUE, state=tasks_v2.Queue.State.PAUSED)
+    assert (await client.update_queue(queue=paused, update_mask=FieldMask(paths=["state"]))).state.name == "RUNNING"
+    new = tasks_v2.Queue(name=f"{LOCATION}/queues/new")
+    assert (await client.update_queue(queue=new, update_mask=FieldMask(paths=["retry_config"]))).name == new.name
+
+
+async def test_names_that_are_none(client: Client) -> None:
+    """A name of the wrong form is INVALID_ARGUMENT wherever it stands, and says what form is right."""
+    with pytest.raises(exceptions.InvalidArgument, match="Task name must be formatted"):
+        await client.get_task(name=QUEUE)
+    with pytest.raises(exceptions.InvalidArgument, match="Location name must be formatted"):
+        await client.list_queues(parent="projects/p")
+    with pytest.raises(exceptions.InvalidArgument, match="Queue name must be formatted"):
+        await client.update_queue(queue=tasks_v2.Queue(name="q"), update_mask=FieldMask(paths=["retry_config"]))
+
+
+async def test_lists_that_can_not_be_given(client: Client) -> None:
+    """A negative page size is refused, and a filter of queues is not implemented."""
+    with pytest.raises(exceptions.InvalidArgument, match="page size"):
+        await client.list_tasks(request=tasks_v2.ListTasksRequest(parent=QUEUE, page_size=-1))
+    with pytest.raises(exceptions.MethodNotImplemented, match="does not filter"):
+        await client.list_queues(request=tasks_v2.ListQueuesRequest(parent=LOCATION, filter="state: PAUSED"))

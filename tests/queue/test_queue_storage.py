@@ -157,3 +157,18 @@ async def test_an_end_that_could_not_be_written_is_written_later(
     await asyncio.sleep(0)
     assert (len(target.seen), lane.limiter.open) == (1, 0)
     assert storage.failures < 0
+
+
+async def test_a_run_that_could_not_be_written_changes_nothing(
+    stored: tuple[_Failing, Queue], dispatching: tuple[Dispatcher, Lane], target: Target
+) -> None:
+    """When the storage fails as a task is run by hand, its caller is told, and the task waits as before."""
+    storage, queue = stored
+    dispatcher, lane = dispatching
+    task = await storage.read(queue, "one", START)
+    storage.failures = 1
+    with pytest.raises(RefusedError, match="the disk is full"):
+        await dispatcher.run_now(lane, task)
+    assert lane.limiter.open == 0
+    dispatcher.start()
+    await target.arrived(1)

@@ -8,7 +8,7 @@ from longcall.core import errors
 from longcall.core.errors import AlreadyExistsError, FieldError, InvalidArgumentError, LongcallError, MayExistError
 from longcall.sdk.errors import NotLongcallError, ResourceExhaustedError, UnauthenticatedError
 from longcall.sdk.messages import Answer
-from longcall.sdk.problems import problem, read_json, retry_after
+from longcall.sdk.problems import passes, problem, read_json, retry_after
 
 SERVER = "http://127.0.0.1:8080"
 
@@ -35,6 +35,7 @@ def told(status: int, **fields: object) -> Answer:
         (told(503, code="UNAVAILABLE", detail="x"), errors.UnavailableError),
         (told(503, code="UNAVAILABLE", detail="x", mayExist=True), errors.MayExistError),
         (Answer(502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>"), errors.UnavailableError),
+        (Answer(500, {"content-type": "text/plain"}, b"Internal Server Error"), errors.UnavailableError),
         (Answer(404, {"content-type": "text/html"}, b"<h1>Not here</h1>"), NotLongcallError),
         (Answer(302, {"location": "https://accounts.google.com/login?x=y"}, b""), NotLongcallError),
     ],
@@ -70,6 +71,13 @@ def test_whatever_answers_is_json_or_an_error_of_ours(status: int, body: bytes, 
 def test_a_problem_of_any_shape_is_an_error_of_ours(errors_field: object) -> None:
     """`errors` that are no list of objects do no harm."""
     assert isinstance(problem(told(400, code="INVALID_ARGUMENT", detail="x", errors=errors_field), SERVER), InvalidArgumentError)
+
+
+def test_what_may_pass_is_told_from_what_stays() -> None:
+    """A server that stops answers 500 without a word of ours: that passes. A 500 of ours is a fault, and a 404 an answer."""
+    passing = (told(429, code="RESOURCE_EXHAUSTED"), told(503, code="UNAVAILABLE"), Answer(500, {}, b""), Answer(502, {}, b""))
+    staying = (told(500, code="INTERNAL"), told(404, code="NOT_FOUND"), told(400, code="INVALID_ARGUMENT"), Answer(302, {}, b""))
+    assert [passes(answer) for answer in passing + staying] == [True] * 4 + [False] * 4
 
 
 def test_retry_after_is_read_in_seconds() -> None:

@@ -83,11 +83,17 @@ class Dispatcher:
         if (pump := self._pumps.pop(lane, None)) is not None:
             pump.cancel()
 
-    def run_now(self, lane: Lane, number: int) -> Future[list[QueuedTask]]:
-        """Dispatch a waiting task whatever its time, the queue's limits and its pause; empty if it does not wait."""
-        lane.remove(number)
+    async def run_now(self, lane: Lane, task: QueuedTask) -> QueuedTask | None:
+        """Dispatch a waiting task whatever its time, the queue's limits and its pause; None if it does not wait."""
+        lane.remove(task.number)
         lane.limiter.begin(1)
-        return self._begin(lane, [number])
+        try:
+            taken = await self._begin(lane, [task.number])
+        except RefusedError:
+            lane.unused(1)
+            lane.add(task.number, task.schedule_time)
+            raise
+        return taken[0] if taken else None
 
     def _pump_lane(self, lane: Lane) -> None:
         if lane not in self._pumps:
@@ -112,7 +118,7 @@ class Dispatcher:
         return self._storage.take(lane.queue, numbers, self._pace.now(), lambda tasks: self._send_all(lane, len(numbers), tasks))
 
     async def _put_back(self, lane: Lane, numbers: Sequence[int], due: datetime, error: RefusedError) -> None:
-        lane.limiter.unused(len(numbers))
+        lane.unused(len(numbers))
         for number in numbers:
             lane.add(number, due)
         await self._pause_after(error)
@@ -123,7 +129,7 @@ class Dispatcher:
         await asyncio.sleep(1.0 - self._pace.chance() / 2)
 
     def _send_all(self, lane: Lane, counted: int, tasks: Sequence[QueuedTask]) -> None:
-        lane.limiter.unused(counted - len(tasks))
+        lane.unused(counted - len(tasks))
         if self._stopped:
             return
         for task in tasks:

@@ -14,7 +14,6 @@ class Lane:
 
     def __init__(self, queue: Queue, waiting: Iterable[tuple[datetime, int]], clock: float) -> None:
         self.queue = queue
-        self.deleted = False
         self.limiter = Limiter(queue.config.rates, clock)
         self._schedule = Schedule(waiting)
         self._changed = asyncio.Event()
@@ -47,6 +46,11 @@ class Lane:
     def ended(self) -> None:
         """Count one dispatch as ended."""
         self.limiter.end()
+        self._changed.set()
+
+    def unused(self, count: int) -> None:
+        """Give back places that were taken for nothing."""
+        self.limiter.unused(count)
         self._changed.set()
 
     async def changed(self, now: datetime, clock: float, longest: float) -> None:

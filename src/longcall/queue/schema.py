@@ -1,6 +1,7 @@
 """Opening the queue's SQLite file and bringing it to the present schema."""
 
 import sqlite3
+from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 
@@ -14,16 +15,16 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
     Raises StorageError when another process has it open, or a newer release has written it.
     """
-    # Commits run in the writer's thread, never at the same time as anything else.
-    connection = sqlite3.connect(path or ":memory:", timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(connection)
-    except sqlite3.Error as error:
-        connection.close()
-        raise StorageError(f"{path} can't be opened by the queue: {error}; is another process using it?") from error
-    except StorageError:
-        connection.close()
-        raise
+    with ExitStack() as stack:
+        try:
+            # Commits run in the writer's thread, never at the same time as anything else.
+            connection = sqlite3.connect(path or ":memory:", timeout=0, isolation_level=None, check_same_thread=False)
+            stack.callback(connection.close)
+            _prepare(connection)
+        except sqlite3.Error as error:
+            reason = "another process has it open" if "locked" in str(error) else str(error)
+            raise StorageError(f"the queue can't use {path}: {reason}") from error
+        stack.pop_all()
     return connection
 
 

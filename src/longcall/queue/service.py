@@ -121,8 +121,7 @@ class QueueService:
         """Dispatch a task now, whatever its time, the queue's limits and its pause; one being dispatched stays so."""
         lane, task_id = self._task(name)
         task = await self._storage.read(lane.queue, task_id, self._now())
-        taken = await self._dispatcher.run_now(lane, task.number)
-        return taken[0] if taken else task
+        return await self._dispatcher.run_now(lane, task) or task
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)

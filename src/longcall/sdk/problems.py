@@ -19,7 +19,8 @@ from longcall.sdk.errors import NotLongcallError, ResourceExhaustedError, Unauth
 from longcall.sdk.messages import Answer
 
 OK, CREATED, UNAUTHORIZED, FORBIDDEN, SERVER_ERRORS = 200, 201, 401, 403, 500
-BUSY = frozenset({502, 503, 504})
+NOT_NOW = frozenset({429, 502, 503, 504})
+AWAY = frozenset({500, 502, 503, 504})  # where they come without a code of ours: from a server that stops, or from what lies before it
 
 
 def read_json(answer: Answer, base_url: str, task_id: str = "") -> Json:
@@ -45,10 +46,15 @@ def problem(answer: Answer, base_url: str, task_id: str = "") -> LongcallError:
             return MayExistError(task_id)
         case str(code):
             return _coded(code, answer.status, detail, told, task_id)
-        case _ if answer.status in BUSY:
+        case _ if answer.status in AWAY:
             return UnavailableError(f"{base_url} is not available just now: {detail}")
         case _:
             return _stranger(answer, base_url)
+
+
+def passes(answer: Answer) -> bool:
+    """Tell whether this is the kind of answer that trying again may change."""
+    return answer.status in NOT_NOW or (answer.status in AWAY and "code" not in _json(answer))
 
 
 def retry_after(answer: Answer) -> float:

@@ -24,12 +24,11 @@ from longcall.sdk.messages import (
     read_request,
 )
 from longcall.sdk.options import Duration, Moment, TaskOptions
-from longcall.sdk.problems import problem, read_json, retry_after
+from longcall.sdk.problems import passes, problem, read_json, retry_after
 from longcall.sdk.view import TaskView
 
 TRIES = 3
 NOT_FOUND = 404
-AGAIN = frozenset({429, 502, 503, 504})
 FIRST_PAUSE, LAST_PAUSE, MAX_ASKED_PAUSE = 0.2, 5.0, 30.0  # seconds
 LONGEST_POLL = 60.0  # seconds; what the API waits at most
 FIRST_LOOK, LAST_LOOK = 0.2, 1.0  # seconds between looks for news: the API answers a wait only at the end
@@ -146,7 +145,7 @@ class Wait(Generic[View]):
 
     def _found(self, heard: Answer | Broken, *, may_come: bool) -> View | LongcallError:
         """The task, or a trouble that can be waited through: one is also a task put by hand that has no record yet."""
-        if isinstance(heard, Broken) or heard.status in AGAIN:
+        if isinstance(heard, Broken) or passes(heard):
             return trouble_of(heard, self.base_url, poll_request(self.task_id, 0))
         if heard.status == NOT_FOUND and may_come:
             error = problem(heard, self.base_url, self.task_id)
@@ -194,7 +193,7 @@ def trouble_of(heard: Answer | Broken, base_url: str, request: Request) -> Longc
 
 
 def _is_trouble(heard: Answer | Broken) -> bool:
-    return isinstance(heard, Broken) or heard.status in AGAIN
+    return isinstance(heard, Broken) or passes(heard)
 
 
 def _unanswered(heard: Broken, base_url: str, request: Request, *, may_have_arrived: bool) -> OutOfReachError:

@@ -1,0 +1,76 @@
+"""Both clients behind one surface, and the whole of Longcall to talk to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longcall import AsyncLongcall, Longcall
+from longcall.assembly import Laptop, LaptopOptions, laptop
+from longcall.sdk.async_client import AsyncTask
+from longcall.sdk.view import TaskView
+
+
+class Client:
+    """Either client, as a test with an event loop uses it: what blocks, blocks a thread."""
+
+    def __init__(self, under_test: Longcall | AsyncLongcall) -> None:
+        self.under_test = under_test
+
+    async def do(self, method: str, *args: Any, of: Any = None, **options: Any) -> Any:  # noqa: ANN401 — whatever the method takes and gives
+        """Call a method of the client, or of a task of its."""
+        call: Callable[..., Any] = getattr(of or self.under_test, method)
+        if isinstance(self.under_test, AsyncLongcall):
+            return await call(*args, **options)
+        return await asyncio.to_thread(call, *args, **options)
+
+    async def listed(self, **filters: Any) -> list[TaskView]:  # noqa: ANN401 — as above
+        """All pages."""
+        if isinstance(self.under_test, AsyncLongcall):
+            return [task async for task in self.under_test.list(**filters)]
+        return await asyncio.to_thread(lambda client: list(client.list(**filters)), self.under_test)
+
+    async def content(self, task: Any) -> bytes:  # noqa: ANN401 — either kind of task
+        """A response's body."""
+        if isinstance(task, AsyncTask):
+            assert task.response is not None
+            return await task.response.read()
+        return await asyncio.to_thread(lambda: bytes(task.response.content))
+
+    async def stream(self, task_id: str) -> list[bytes]:
+        """A response's body in chunks."""
+        if isinstance(self.under_test, AsyncLongcall):
+            async with self.under_test.stream(task_id) as chunks:
+                return [chunk async for chunk in chunks]
+        return await asyncio.to_thread(self._streamed, self.under_test, task_id)
+
+    @staticmethod
+    def _streamed(client: Longcall, task_id: str) -> list[bytes]:
+        with client.stream(task_id) as chunks:
+            return list(chunks)
+
+
+Connect = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture(params=[Longcall, AsyncLongcall], ids=["sync", "async"])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
+    """Make a client of a server; a test that asks for this runs once with each kind."""
+    made: list[Client] = []
+
+    async def make(url: str | None = None, token: str | None = None) -> Client:
+        made.append(Client(request.param(url, token)))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.do("close")
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Laptop]:
+    """Everything, on free ports."""
+    async with laptop(LaptopOptions(0, 0, 0, tmp_path / "data")) as running:
+        yield running
