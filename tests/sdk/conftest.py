@@ -1,16 +1,15 @@
 """Both clients behind one surface, and the whole of Longcall to talk to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from longcall import AsyncLongcall, Longcall
-from longcall.assembly import Laptop, LaptopOptions, laptop
 from longcall.sdk.async_client import AsyncTask
 from longcall.sdk.view import TaskView
+from tests.sdk.service import Service, service
 
 
 class Client:
@@ -69,8 +68,8 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
         await client.do("close")
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Laptop]:
-    """Everything, on free ports."""
-    async with laptop(LaptopOptions(0, 0, 0, tmp_path / "data")) as running:
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Everything, for all tests here; each makes tasks of its own."""
+    with service(tmp_path_factory.mktemp("up") / "data") as running:
         yield running

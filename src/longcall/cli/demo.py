@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from longcall.cli.ends import USAGE
 from longcall.cli.story import Chapter, Story, seconds
-from longcall.cli.up import MISSING, USAGE, fail
+from longcall.cli.up import MISSING, fail
 from longcall.core.errors import NotFoundError
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.text import human_duration
@@ -35,7 +36,10 @@ TWICE = RetryPolicy(max_attempts=2, min_backoff=human_duration("1s"), max_backof
 
 
 def demo() -> None:
-    """See a call held, a failure tried again and a service that is not there: under 30 s, and exit 0 only if every step held."""
+    """See the whole story in under 30 s.
+
+    A call is held, another is tried again, a third reaches nobody; on free ports of this machine. Exit 0 only if every step held.
+    """
     try:
         import uvloop  # noqa: PLC0415 — the server's parts are not in the light install
 

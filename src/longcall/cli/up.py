@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from longcall.cli.ends import OUT_OF_REACH, USAGE, say
 from longcall.core.errors import LongcallError
 
 if TYPE_CHECKING:
     from longcall.assembly import Laptop, LaptopOptions
 
-USAGE, OUT_OF_REACH = 2, 3
 MISSING = "this needs the server's parts: pip install 'longcall[all]'"
 
 
 def fail(message: str, code: int) -> typer.Exit:
     """Say one sentence on standard error, and give what ends the command with this exit code."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]longcall:[/red] {message}")
+    say(message, "red")
     return typer.Exit(code)
 
 
@@ -31,7 +31,10 @@ def up(
     data: Annotated[Path, typer.Option(help="Where tasks, queue and bodies are kept.")] = Path("longcall-data"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,  # noqa: FBT002 — how typer writes a flag
 ) -> None:
-    """Run queue, runner and API on this machine, on loopback, in one process. Ctrl-C stops; what was running goes on at the next start."""
+    """Run everything on this machine.
+
+    Queue, runner and API listen on loopback, in one process. Ctrl-C stops them; what was running goes on at the next start.
+    """
     try:
         import uvloop  # noqa: PLC0415 — the server's parts are not in the light install
 
