@@ -1,28 +1,31 @@
 """Putting the parts together: the only module that knows them all."""
 
 import asyncio
-import fcntl
-import os
 import resource
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from longcall import __version__
-from longcall.core.errors import CallerMistake
+from longcall.core.callback import Teller
 from longcall.engine import observe
 from longcall.engine.admit import Admission
-from longcall.engine.calls import Calls
-from longcall.engine.control import Control, take_over
+from longcall.engine.calls import NO_LIMIT, Calls, Room
+from longcall.engine.cancels import CancelWatch
+from longcall.engine.control import Control
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.lease import Lease
+from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Caller, Queue, Store
+from longcall.engine.requeue import Requeue, take_over
 from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitter
+from longcall.folder import hold, webhook_secret
 from longcall.outbound.caller import HttpCaller
 from longcall.outbound.clock import SystemClock
 from longcall.outbound.cloud_tasks import CloudTasks
@@ -33,12 +36,13 @@ from longcall.stores.bodies import open_bodies
 from longcall.web import app, server
 from longcall.web.dispatch import DispatchDoor
 from longcall.web.render import Renderer
+from longcall.web.schema import Reader
 
 HOST = "127.0.0.1"
-LOCATION = "projects/longcall/locations/local"
-CALL_QUEUE = f"{LOCATION}/queues/default"
-CONTROL_QUEUE = f"{LOCATION}/queues/control"
-DRAIN_LIMIT = 5.0  # seconds; a laptop can wait for its disk
+DRAIN_LIMIT = 5.0  # seconds; what is not settled by then is found by the look, or by the next start of a data folder
+# A busy loop holds the interpreter's lock for so many seconds at most before a store's thread gets it: with Python's default
+# of 5 ms a saturated runner starves its own SQLite, and misses its beats.
+SWITCH_INTERVAL = 0.0001
 # What setup gives both queues on Google Cloud: the queue's retries only bring a task back to a runner.
 QUEUE_RETRIES = RetryConfig(
     max_attempts=-1, min_backoff=timedelta(seconds=1), max_backoff=timedelta(seconds=30), max_doublings=5, max_retry_duration=timedelta()
@@ -65,119 +69,203 @@ class Laptop:
     api_url: str
     grpc_port: int
     rest_port: int
-    queue: str = CALL_QUEUE
+    queue: str
+    webhook_secrets: Mapping[str, Sequence[str]] = field(repr=False)
     taken_over: int = 0
+
+
+@dataclass
+class Stopping:
+    """How a runner is to stop: it waits up to `patience` seconds for its calls, unless `hurry` is set meanwhile."""
+
+    patience: float = 0.0
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine with its ports filled in."""
+    """The engine of one runner process, with its ports filled in."""
 
     store: Store
     queue: Queue
     bodies: Bodies
+    clock: SystemClock
+    settings: Settings
+    renderer: Renderer
     lease: Lease
     calls: Calls
-    settler: Settler
-    clock: SystemClock
+    owing: Owing
+    admission: Admission
+    closing: asyncio.Event
 
     @classmethod
-    def of(cls, store: Store, queue: Queue, bodies: Bodies, caller: Caller, max_calls: int) -> "Engine":
-        """Make the engine of one runner process, under a name made now."""
+    def of(cls, store: Store, queue: Queue, bodies: Bodies, caller: Caller, settings: Settings) -> "Engine":
+        """Make it, under a name made now."""
         clock = SystemClock()
         name = f"r-{clock.new_hex(12)}"
+        room = Room(settings.max_calls or open_files() // 3, settings.hold_slots or NO_LIMIT, detach=settings.when_full == "detach")
         return cls(
             store,
             queue,
             bodies,
-            Lease(store, queue, clock, name, CONTROL_QUEUE),
-            Calls(caller, clock, f"longcall/{__version__}", max_calls),
-            Settler(store, queue, clock, CALL_QUEUE),
             clock,
+            settings,
+            Renderer(settings.public_url, settings.redact_headers),
+            Lease(store, queue, clock, name, settings.control_queue),
+            Calls(caller, clock, f"longcall/{__version__}", room, settings.webhook_secrets),
+            Owing(queue, clock, settings.queue, settings.control_queue),
+            Admission(store, clock, settings.queue, settings.control_queue, Teller(settings.public_url, settings.redact_headers)),
+            asyncio.Event(),
         )
 
-    def dispatcher(self) -> Dispatcher:
-        """What a dispatch needs."""
-        return Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, Admission(self.store, self.clock, CALL_QUEUE))
+    @property
+    def settler(self) -> Settler:
+        """What writes the ends of attempts."""
+        return Settler(self.store, self.owing, self.clock)
 
-    def api(self, renderer: Renderer) -> app.Lazy:
+    def api(self) -> app.Lazy:
         """The HTTP API; made when it is first asked for, or warmed."""
-        submitter = Submitter(self.store, self.queue, self.bodies, self.clock, CALL_QUEUE)
-        control = Control(self.store, self.bodies, self.clock)
+        submitter = Submitter(self.store, self.queue, self.bodies, self.clock, self.settings.queue)
+        control = Control(self.store, self.bodies, self.clock, self.owing, self.admission, self.closing)
 
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            return api.make(submitter, control, self.clock, renderer)
+            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer))
 
         return app.Lazy(make)
 
-    def web(self, secret: str, api: app.Lazy) -> ASGIApp:
+    def web(self, api: app.Lazy) -> ASGIApp:
         """The whole ASGI app: the queue's door, the health checks, and the API behind them."""
-        door = DispatchDoor(self.dispatcher(), self.clock, secret, LOCATION)
-        return app.make(door, app.Readiness(self.store, self.queue, (CALL_QUEUE, CONTROL_QUEUE)), api)
+        dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
+        parent = self.settings.queue.rpartition("/queues/")[0]
+        door = DispatchDoor(dispatcher, self.clock, self._reader(), self.settings.queue_secret, parent)
+        return app.make(door, app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue)), api)
+
+    def _reader(self) -> Reader:
+        return Reader(frozenset(self.settings.webhook_secrets))
 
     @asynccontextmanager
-    async def alive(self) -> AsyncIterator[None]:
-        """Keep the lease; on leaving, drain: close every call, settle it, and end the lease."""
+    async def alive(self, stopping: Stopping) -> AsyncIterator[None]:
+        """Keep the lease and look for cancels; on leaving, drain, and end the lease."""
         await self.lease.beat()
-        beating = asyncio.create_task(self.lease.keep())
+        watch = CancelWatch(self.store, self.clock, self.calls, self.lease.name)
+        loops = [asyncio.create_task(each) for each in (self.lease.keep(), watch.keep())]
         try:
             yield
         finally:
-            observe.runner_draining(self.lease.name, len(self.calls))
-            self.lease.drained = True
-            await self.lease.beat()
-            with suppress(TimeoutError):  # what is left is found by the look, or by the next start of this data folder
-                async with asyncio.timeout(DRAIN_LIMIT):
-                    await self.calls.drain()
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+            self.closing.set()
+            await self._wait(stopping)
+            await self._drain()
+            for each in loops:
+                each.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
             await self.lease.beat(gone=True)
+
+    async def _wait(self, stopping: Stopping) -> None:
+        self.calls.close()
+        waits = [asyncio.create_task(each) for each in (self.calls.idle(), stopping.hurry.wait())]
+        await asyncio.wait(waits, timeout=stopping.patience, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    async def _drain(self) -> None:
+        observe.runner_draining(self.lease.name, len(self.calls))
+        self.lease.drained = True  # first of all: from now on whoever settles its calls settles them as drained
+        await self.lease.beat()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LIMIT):
+                await self.calls.drain()
 
 
 @asynccontextmanager
-async def laptop(options: LaptopOptions) -> AsyncIterator[Laptop]:
-    """Run everything on loopback in this process. Raises CallerMistake for a data folder in use, OSError for a port in use."""
-    clock = SystemClock()
-    secret = clock.new_hex(64)
+async def runner(host: str, port: int, settings: Settings, stopping: Stopping) -> AsyncIterator[str]:
+    """Run one runner with its API and give its URL. Raises CallerMistake, UnavailableError, OSError."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(_held(options.data))
+        listening = stack.enter_context(server.listen(host, port))
+        url = f"http://{host}:{listening.getsockname()[1]}"
+        settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or _beside(settings.store))
+        engine = await _engine(stack, settings)
+        api = engine.api()
+        await stack.enter_async_context(server.serve(engine.web(api), listening))
+        await stack.enter_async_context(engine.alive(stopping))
+        await asyncio.to_thread(api.warm)
+        yield url
+
+
+@asynccontextmanager
+async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> AsyncIterator[Laptop]:
+    """Run everything on loopback in this process. Raises CallerMistake for a data folder in use, OSError for a port in use."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(hold(options.data))
         listening = stack.enter_context(server.listen(HOST, options.port))
-        api_url = f"http://{HOST}:{listening.getsockname()[1]}"
-        embedded = await stack.enter_async_context(_queue(options, api_url, secret, clock))
-        engine = await _engine(stack, options, embedded.rest_port)
-        api = engine.api(Renderer(api_url, options.settings.redact_headers))
-        await stack.enter_async_context(server.serve(engine.web(secret, api), listening))
-        await stack.enter_async_context(engine.alive())
+        url = f"http://{HOST}:{listening.getsockname()[1]}"
+        settings = _laptop_settings(options, url, SystemClock())
+        queue = QueueOptions(options.data / "queue.db", options.grpc_port, options.rest_port, url)
+        embedded = await stack.enter_async_context(embedded_queue(queue, settings))
+        engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"))
+        api = engine.api()
+        await stack.enter_async_context(server.serve(engine.web(api), listening))
+        await stack.enter_async_context(engine.alive(stopping or Stopping()))
         taken_over = await take_over(engine.store, engine.settler)
         await asyncio.to_thread(api.warm)
         embedded.start_dispatching()
-        yield Laptop(api_url, embedded.grpc_port, embedded.rest_port, taken_over=taken_over)
+        yield Laptop(url, embedded.grpc_port, embedded.rest_port, settings.queue, settings.webhook_secrets, taken_over)
 
 
-def _queue(options: LaptopOptions, api_url: str, secret: str, clock: SystemClock) -> AbstractAsyncContextManager[EmbeddedQueue]:
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """Where the embedded queue listens, keeps its data (None: nothing is kept), and sends App Engine tasks."""
+
+    path: Path | None
+    grpc_port: int
+    rest_port: int
+    app_engine: str | None
+    more_queues: Sequence[str] = ()
+
+
+def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager[EmbeddedQueue]:
+    """The embedded queue, with Longcall's own two queues and whatever others are wanted."""
+    clock = SystemClock()
+    own = [QueueConfig(name, retry=QUEUE_RETRIES, rates=QUEUE_RATES) for name in (settings.queue, settings.control_queue)]
     return EmbeddedQueue.open(
-        path=options.data / "queue.db",
+        path=options.path,
         grpc_port=options.grpc_port,
         rest_port=options.rest_port,
-        queues=[QueueConfig(name, retry=QUEUE_RETRIES, rates=QUEUE_RATES) for name in (CALL_QUEUE, CONTROL_QUEUE)],
-        app_engine=api_url,
-        secret=secret,
+        queues=[*own, *(QueueConfig(name) for name in options.more_queues)],
+        app_engine=options.app_engine,
+        secret=settings.queue_secret or None,
         now=clock.now,
         new_id=clock.new_id,
         chance=clock.chance,
     )
 
 
-async def _engine(stack: AsyncExitStack, options: LaptopOptions, rest_port: int) -> Engine:
-    clock, settings = SystemClock(), options.settings
-    folder = options.data.resolve()
-    store = await stack.enter_async_context(open_store(f"sqlite:///{folder / 'longcall.db'}", clock.now))
-    bodies = open_bodies((folder / "bodies").as_uri())
-    queue = await stack.enter_async_context(CloudTasks.open(f"http://{HOST}:{rest_port}"))
+def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Settings:
+    folder, given = options.data.resolve(), options.settings
+    return replace(
+        given,
+        store=f"sqlite:///{folder / 'longcall.db'}",
+        bodies=(folder / "bodies").as_uri(),
+        queue_secret=clock.new_hex(64),
+        public_url=given.public_url or url,
+        webhook_secrets=given.webhook_secrets or {"default": (webhook_secret(folder, clock.new_hex(64)),)},
+    )
+
+
+async def _engine(stack: AsyncExitStack, settings: Settings) -> Engine:
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    clock = SystemClock()
+    store = await stack.enter_async_context(open_store(settings.store, clock.now))
+    bodies = open_bodies(settings.bodies)
+    queue = await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint))
     caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes))
-    return Engine.of(store, queue, bodies, caller, settings.max_calls or open_files() // 3)
+    return Engine.of(store, queue, bodies, caller, settings)
+
+
+def _beside(store: str) -> str:
+    """Where bodies lie when it is not said: beside the SQLite file."""
+    return (Path(store.partition("://")[2].removeprefix("/")).resolve().parent / "bodies").as_uri()
 
 
 def open_files() -> int:
@@ -186,19 +274,3 @@ def open_files() -> int:
     limit = hard if hard != resource.RLIM_INFINITY else 1_048_576
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return limit
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Have a data folder to ourselves, so that every RUNNING task in it is known to be nobody's."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise CallerMistake(f"{folder} is in use by another longcall up: stop that one, or give --data another folder") from None
-    try:
-        yield
-    finally:
-        os.close(handle)

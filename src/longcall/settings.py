@@ -2,54 +2,42 @@
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from longcall.core.errors import CallerMistake
-from longcall.core.wire import ALWAYS_REDACTED
+from longcall.core.signing import key_of
+from longcall.core.wire import ALWAYS_REDACTED, loads
 
 PREFIX = "LONGCALL_"
-LOG_FORMATS = ("console", "json")
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process
-
-Value = TypeVar("Value")
+_QUEUE = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
+_LOCATION = "projects/longcall/locations/local"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set. `max_calls` 0 means a third of the limit on open files; sizes are in bytes."""
+    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes."""
 
+    store: str = "sqlite:///longcall.db"
+    bodies: str = ""
+    queue: str = f"{_LOCATION}/queues/default"
+    control_queue: str = f"{_LOCATION}/queues/control"
+    queue_endpoint: str = "http://127.0.0.1:8124"
+    queue_secret: str = field(default="", repr=False)
+    public_url: str = ""
+    webhook_secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     max_calls: int = 0
+    hold_slots: int = 0
+    when_full: str = "refuse"
     max_response_bytes: int = 32 * 1024 * 1024
     redact_headers: frozenset[str] = ALWAYS_REDACTED
     log_format: str = "console"
 
 
-def read(environ: Mapping[str, str] = os.environ) -> Settings:  # noqa: TID251 — this is the module that reads it
-    """Read LONGCALL_* variables. Raises CallerMistake naming the one that is wrong, and what was expected."""
-    given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
-    readers: dict[str, Callable[[str], object]] = {
-        "MAX_CALLS": _whole_number,
-        "MAX_RESPONSE_BYTES": _whole_number,
-        "REDACT_HEADERS": _header_names,
-        "LOG_FORMAT": _one_of(LOG_FORMATS),
-    }
-    for name in given.keys() - readers.keys() - CLIENT:
-        raise CallerMistake(f"{PREFIX}{name} is no setting{_nearest(name, [*readers, *CLIENT])}")
-    return Settings(**{name.lower(): _read(name, readers[name], given[name]) for name in readers if name in given})  # type: ignore[arg-type] # each reader gives its field's type
-
-
-def _read(name: str, reader: Callable[[str], Value], text: str) -> Value:
-    try:
-        return reader(text)
-    except ValueError as error:
-        raise CallerMistake(f"{PREFIX}{name} is {text!r}: {error}") from None
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f": did you mean {PREFIX}{near[0]}?" if near else f": known are {', '.join(PREFIX + each for each in sorted(known))}"
+def _text(text: str) -> str:
+    return text
 
 
 def _whole_number(text: str) -> int:
@@ -62,10 +50,74 @@ def _header_names(text: str) -> frozenset[str]:
     return ALWAYS_REDACTED | {name.strip().lower() for name in text.split(",") if name.strip()}
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
+def _queue(text: str) -> str:
+    if not _QUEUE.fullmatch(text):
+        raise ValueError("projects/P/locations/L/queues/Q was expected")
+    return text
+
+
+def _web_address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("a URL with http:// or https:// was expected")
+    return text.rstrip("/")
+
+
+def _webhook_secrets(text: str) -> Mapping[str, Sequence[str]]:
+    """One secret, whose name is then `default`, or JSON of names with a list of secrets each."""
+    named = loads(text) if text.lstrip().startswith("{") else {"default": [text]}
+    for secrets in named.values():
+        if not isinstance(secrets, list) or not secrets:
+            raise ValueError('a secret, or {"name": ["whsec_…"]} was expected')
+        for secret in secrets:
+            key_of(secret)
+    return {name: tuple(secrets) for name, secrets in named.items()}
+
+
+def _one_of(*known: str) -> Callable[[str], str]:
     def read_one(text: str) -> str:
         if text not in known:
             raise ValueError(f"{' or '.join(known)} was expected")
         return text
 
     return read_one
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "STORE": _text,
+    "BODIES": _text,
+    "QUEUE": _queue,
+    "CONTROL_QUEUE": _queue,
+    "QUEUE_ENDPOINT": _web_address,
+    "QUEUE_SECRET": _text,
+    "PUBLIC_URL": _web_address,
+    "WEBHOOK_SECRETS": _webhook_secrets,
+    "MAX_CALLS": _whole_number,
+    "HOLD_SLOTS": _whole_number,
+    "WHEN_FULL": _one_of("refuse", "detach"),
+    "MAX_RESPONSE_BYTES": _whole_number,
+    "REDACT_HEADERS": _header_names,
+    "LOG_FORMAT": _one_of("console", "json"),
+}
+_SECRET = frozenset({"QUEUE_SECRET", "WEBHOOK_SECRETS"})
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Settings:  # noqa: TID251 — this is the module that reads it
+    """Read LONGCALL_* variables. Raises CallerMistake naming the one that is wrong, and what was expected."""
+    given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+    for name in sorted(given.keys() - _READERS.keys() - CLIENT):
+        raise CallerMistake(f"{PREFIX}{name} is no setting{_nearest(name)}")
+    return Settings(**{name.lower(): _read(name, given[name]) for name in _READERS if name in given})  # type: ignore[arg-type] # each reader gives its field's type
+
+
+def _read(name: str, text: str) -> object:
+    try:
+        return _READERS[name](text)
+    except ValueError as error:
+        shown = "is not right" if name in _SECRET else f"is {text!r}"
+        raise CallerMistake(f"{PREFIX}{name} {shown}: {error}") from None
+
+
+def _nearest(name: str) -> str:
+    known = [*_READERS, *sorted(CLIENT)]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {PREFIX}{near[0]}?" if near else f": known are {', '.join(PREFIX + each for each in known)}"

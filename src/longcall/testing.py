@@ -10,7 +10,7 @@ from itertools import count
 from longcall.core.attempt import Outcome, Responded, Response
 from longcall.core.errors import NotFoundError, UnavailableError
 from longcall.core.request import Limits
-from longcall.core.wire import LookMessage, TaskMessage
+from longcall.core.wire import Message
 from longcall.engine.ports import CallRequest
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -96,7 +96,7 @@ class Put:
 
     queue: str
     name: str
-    message: TaskMessage | LookMessage
+    message: Message
     at: datetime
 
 
@@ -108,7 +108,7 @@ class FakeQueue:
     away: bool = False
     _names: set[str] = field(default_factory=set)
 
-    async def create(self, queue: str, name: str, message: TaskMessage | LookMessage, at: datetime) -> None:
+    async def create(self, queue: str, name: str, message: Message, at: datetime) -> None:
         """Keep a message; a name that is or was there is success and changes nothing."""
         if self.away:
             raise UnavailableError

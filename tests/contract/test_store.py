@@ -111,7 +111,7 @@ async def test_a_replace_of_nothing_makes_nothing(store: Store, make: Make) -> N
     """A record that was forgotten does not come back by a replace."""
     await store.insert(make())
     stored = await kept(store)
-    await store.delete("a")
+    assert await store.delete(*stored)
     assert not await store.replace(following(stored.task), stored.tag)
     assert await store.get("a") is None
 
@@ -120,7 +120,7 @@ async def test_a_tag_does_not_fit_another_record_of_the_same_id(store: Store, ma
     """An id that was forgotten and used again is another record, also at the same version."""
     await store.insert(make(second=1))
     stored = await kept(store)
-    await store.delete("a")
+    assert await store.delete(*stored)
     await store.insert(make(second=2))
     assert not await store.replace(following(stored.task), stored.tag)
     assert (await kept(store)).task == make(second=2)
@@ -149,12 +149,13 @@ async def test_racing_writes_of_one_id_are_done_in_order(store: Store, make: Mak
         store.insert(first),
         store.replace(following(first), 1),
         store.replace(following(first), 1),
-        store.delete("a"),
-        store.delete("a"),
+        store.delete(first, 1),
+        store.delete(first, 2),
+        store.delete(first, 2),
         store.insert(again),
         store.insert(first),
     )
-    assert answers == [True, True, False, True, False, True, False]
+    assert answers == [True, True, False, False, True, False, True, False]
     assert (await kept(store)).task == again
 
 
@@ -171,11 +172,24 @@ async def test_a_write_whose_caller_is_gone_hurts_nobody(store: Store, make: Mak
 async def test_a_deleted_record_is_gone(store: Store, make: Make) -> None:
     """Deleting answers True once; the id is free, and its old labels lead nowhere."""
     await store.insert(make(spec=TaskSpec(HttpRequest("https://t.example/"), labels={"team": "ml"})))
-    assert await store.delete("a")
-    assert not await store.delete("a")
+    stored = await kept(store)
+    assert await store.delete(*stored)
+    assert not await store.delete(*stored)
     assert await store.get("a") is None
     assert await store.insert(make())
     assert await ids(store, Query(label=("team", "ml"))) == []
+
+
+async def test_a_record_that_moved_on_is_not_deleted(store: Store, make: Make) -> None:
+    """A tag of before a write, or of an earlier record of the id, deletes nothing."""
+    await store.insert(make(second=1))
+    first = await kept(store)
+    assert await store.replace(following(first.task), first.tag)
+    assert not await store.delete(*first)
+    assert await store.delete(*await kept(store))
+    await store.insert(make(second=2))
+    assert not await store.delete(*first)
+    assert (await kept(store)).task == make(second=2)
 
 
 async def test_nobody_changes_a_record_from_outside(store: Store, make: Make) -> None:
@@ -588,7 +602,7 @@ async def test_a_record_forgotten_meanwhile_ends_the_wait(store: Store, make: Ma
     """Nothing more will come of a record that is gone: None, at once."""
     await store.insert(make(state=State.SUCCEEDED, finish_time=at(0)))
     waiter = await waiting(store, 1)
-    await (store.delete("a") if how == "delete" else store.purge(at(1), 1))
+    await (store.delete(make(), 1) if how == "delete" else store.purge(at(1), 1))
     async with asyncio.timeout(5):
         assert await waiter is None
 

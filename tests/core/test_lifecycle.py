@@ -43,6 +43,25 @@ class Lifecycle(RuleBasedStateMachine):
         self._becomes(lifecycle.settle(self.task, outcome, self.now, chance))
         assert self.task.state is not State.SUCCEEDED or outcome.ok
 
+    @precondition(lambda self: self.task.state is not State.SUCCEEDED and self.task.state is not State.FAILED)
+    @rule()
+    def cancel(self) -> None:
+        """Its cancel is asked for: what waits ends, what runs is only asked to."""
+        if self.task.state is State.CANCELLED or self.task.cancel_request_time is not None:
+            return
+        was_running = self.task.state is State.RUNNING
+        self._becomes(lifecycle.cancel(self.task, self.now))
+        assert self.task.state is (State.RUNNING if was_running else State.CANCELLED)
+
+    @precondition(lambda self: self.task.state not in {State.RUNNING, State.SUCCEEDED})
+    @rule()
+    def retry(self) -> None:
+        """It is run again, or now: due at once, with a fresh budget if it had ended."""
+        ended = self.task.state.ended
+        self._becomes(lifecycle.retry(self.task, self.now))
+        assert self.task.next_attempt_time == self.now
+        assert not ended or (self.task.budget.tries, self.task.budget.drains, self.task.budget.start) == (0, 0, self.now)
+
     @precondition(lambda self: self.task.state.ended)
     @rule(event=st.sampled_from(["take", "settle", "expire"]), outcome=outcomes)
     def nothing_moves_an_end(self, event: str, outcome: Outcome) -> None:
@@ -86,6 +105,10 @@ def _happen(task: Task, event: str, outcome: Outcome) -> Task:
             return lifecycle.take(task, "r-1", NOON)
         case "settle":
             return lifecycle.settle(task, outcome, NOON, 0)
+        case "cancel":
+            return lifecycle.cancel(task, NOON)
+        case "retry":
+            return lifecycle.retry(task, NOON)
         case _:
             return lifecycle.expire(task, NOON)
 
@@ -103,8 +126,9 @@ def test_the_table_is_all_there_is(state: State, event: Event) -> None:
 
 
 def test_every_state_but_the_first_can_be_reached() -> None:
-    """The table leads everywhere."""
-    assert {after for ends in LEADS_TO.values() for after in ends} == set(State) - {State.SCHEDULED}
+    """The table leads everywhere, and back to SCHEDULED from nowhere else."""
+    assert {after for ends in LEADS_TO.values() for after in ends} == set(State)
+    assert [before for (before, _), ends in LEADS_TO.items() if State.SCHEDULED in ends] == [State.SCHEDULED]
 
 
 def test_success_is_2xx_alone() -> None:

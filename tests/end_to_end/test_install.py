@@ -39,9 +39,7 @@ def must(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """The project as git has it, with what is not committed yet."""
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, cwd=ROOT, check=True
-    ).stdout.split()
+    files = run(GIT, "ls-files", "-co", "--exclude-standard", cwd=ROOT).stdout.split()
     for name in files:
         if (ROOT / name).is_file():
             (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)

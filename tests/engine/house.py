@@ -1,17 +1,21 @@
 """A whole engine on a memory store, with time, targets and queue by hand."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from longcall.core.delivery import HandPut, Visit
+from longcall.core.callback import Teller
+from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import UnavailableError, UnclearError
+from longcall.core.signing import secret_of
 from longcall.core.task import Task, TaskSpec, Unreadable
-from longcall.core.wire import LookMessage, TaskMessage, spec_from_json
+from longcall.core.wire import LookMessage, Message, TaskMessage, spec_from_json
 from longcall.engine.admit import Admission
-from longcall.engine.calls import Calls
+from longcall.engine.calls import Calls, Room
 from longcall.engine.control import Control
 from longcall.engine.dispatch import Answer, Dispatcher
 from longcall.engine.lease import Lease
+from longcall.engine.owing import Owing
 from longcall.engine.ports import Stored
 from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitted, Submitter
@@ -20,6 +24,9 @@ from longcall.testing import FakeBodies, FakeCaller, FakeClock, FakeQueue, Put
 from tests.making import QUEUE, spec
 
 CONTROL = "projects/longcall/locations/local/queues/control"
+ROOMY = Room(max_calls=100)
+SECRET = secret_of(b"k" * 24)
+SECRETS = {"default": [SECRET]}
 
 
 class StormyStore(MemoryStore):
@@ -30,20 +37,21 @@ class StormyStore(MemoryStore):
 
     async def get(self, task_id: str) -> Stored | None:
         """Read, unless away."""
-        self._reach()
+        await self._reach()
         return await super().get(task_id)
 
     async def insert(self, task: Task) -> bool:
         """Write, perhaps unseen."""
-        self._reach()
+        await self._reach()
         return self._told(await super().insert(task))
 
     async def replace(self, task: Task, tag: object) -> bool:
         """Write, perhaps unseen."""
-        self._reach()
+        await self._reach()
         return self._told(await super().replace(task, tag))
 
-    def _reach(self) -> None:
+    async def _reach(self) -> None:
+        await asyncio.sleep(0)  # whoever reads or writes lets others in between
         if self.away:
             raise UnavailableError("the store does not answer")
 
@@ -75,29 +83,33 @@ class House:
         """Fill in what depends on the clock."""
         self.store = StormyStore(self.clock.now)
         self.caller = FakeCaller(self.clock)
-        self.settler = Settler(self.store, self.queue, self.clock, QUEUE)
+        self.owing = Owing(self.queue, self.clock, QUEUE, CONTROL)
+        self.settler = Settler(self.store, self.owing, self.clock)
         self.submitter = Submitter(self.store, self.queue, self.bodies, self.clock, QUEUE)
-        self.control = Control(self.store, self.bodies, self.clock)
+        self.admission = Admission(self.store, self.clock, QUEUE, CONTROL, Teller("http://longcall"))
+        self.control = Control(self.store, self.bodies, self.clock, self.owing, self.admission)
 
-    async def runner(self, name: str = "r-1", limit: int = 100, *, beating: bool = True) -> Runner:
+    async def runner(self, name: str = "r-1", room: Room = ROOMY, *, beating: bool = True) -> Runner:
         """Start a runner; it has its lease unless `beating` is False."""
         lease = Lease(self.store, self.queue, self.clock, name, CONTROL)
         if beating:
             await lease.beat()
-        calls = Calls(self.caller, self.clock, "longcall/test", limit)
-        return Runner(
-            lease, calls, Dispatcher(self.store, self.clock, lease, calls, self.settler, Admission(self.store, self.clock, QUEUE))
-        )
+        calls = Calls(self.caller, self.clock, "longcall/test", room, SECRETS)
+        return Runner(lease, calls, Dispatcher(self.store, self.clock, lease, calls, self.settler, self.admission))
 
     async def submit(self, task_id: str = "train", asked: TaskSpec | None = None) -> Submitted:
         """Create a task through the API's engine."""
         return await self.submitter.submit(asked or spec(), task_id, None)
 
+    async def stored(self, task_id: str = "train") -> Stored:
+        """The record as it stands, with its tag."""
+        found = await self.store.get(task_id)
+        assert found is not None
+        return found
+
     async def task(self, task_id: str = "train") -> Task:
         """The record as it stands."""
-        stored = await self.store.get(task_id)
-        assert stored is not None
-        return stored.task
+        return (await self.stored(task_id)).task
 
     def put(self, version: int, queue: str = QUEUE) -> Put:
         """The message queued for a version."""
@@ -113,9 +125,9 @@ class House:
         return await runner.dispatcher.dispatch(visit(self.put(version).message))
 
 
-def visit(message: TaskMessage | LookMessage) -> Visit | LookMessage:
+def visit(message: Message) -> Delivery:
     """What the queue's door makes of a message."""
-    if isinstance(message, LookMessage):
+    if not isinstance(message, TaskMessage):
         return message
     asked = None if message.create is None else spec_from_json(message.create)
     return Visit(message.task, message.created, message.version, message.at, asked)

@@ -9,8 +9,9 @@ from longcall.core.errors import UnavailableError
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.task import State, Unreadable
 from longcall.core.wire import LookMessage
-from longcall.engine.control import take_over
+from longcall.engine.calls import Room
 from longcall.engine.ports import CallRequest, Query
+from longcall.engine.requeue import take_over
 from longcall.testing import ok, settled
 from tests.engine.house import House, hand_put, visit
 from tests.making import spec
@@ -102,7 +103,7 @@ async def test_a_submit_queues_before_it_writes(house: House) -> None:
     assert await house.store.get("train") is None
     house.queue.away = False
     await house.submit()
-    await house.store.delete("train")  # as if its writer had died before it wrote
+    await house.store.delete(*await house.stored())  # as if its writer had died before it wrote
     await house.deliver(await house.runner(), 1)
     assert (await house.task()).state is State.SUCCEEDED
 
@@ -249,11 +250,26 @@ async def test_two_runners_race_for_one_task_and_one_calls(house: House) -> None
     assert len(house.caller.calls) == 1
 
 
+async def test_two_deliveries_to_one_runner_race_and_one_calls(house: House) -> None:
+    """The one that lost lets go of nothing that the other holds: its call is made, held to its end, and settled."""
+    await house.submit()
+    runner = await house.runner()
+    line = Line()
+    house.caller.answer = line
+    deliveries = [asyncio.create_task(house.deliver(runner, 1)) for _ in range(5)]
+    await line.open.wait()
+    await settled()
+    assert len(runner.calls) == 1
+    line.ends.set_result(ok(house.clock.now()))
+    assert {(await delivery).status for delivery in deliveries} == {200, 429}
+    assert ((await house.task()).state, len(house.caller.calls), len(runner.calls)) == (State.SUCCEEDED, 1, 0)
+
+
 async def test_no_room_has_the_message_come_again(house: House) -> None:
     """A tenth of the room is kept for callbacks: with room for two calls one is taken, and the next waits in the queue."""
     await house.submit("one")
     await house.submit("two")
-    runner = await house.runner(limit=2)
+    runner = await house.runner(room=Room(max_calls=2))
     line = Line()
     house.caller.answer = line
     first, second = (visit(put.message) for put in house.queue.puts)
@@ -302,7 +318,7 @@ class Lost:
         self.house.caller.answer = line
         delivery = asyncio.create_task(self.house.deliver(runner, 1))
         await line.open.wait()
-        for work in [delivery, *runner.calls._work, *runner.calls._open]:  # noqa: SLF001 — a death asks nobody
+        for work in [delivery, *runner.calls._work]:  # noqa: SLF001 — a death asks nobody
             work.cancel()
         await settled()
         self.house.caller.answer = None

@@ -8,7 +8,7 @@ from longcall.core.errors import InvalidArgumentError
 from longcall.core.retry import RetryPolicy
 from longcall.core.task import HttpRequest, NoAuth, OAuthToken, OidcToken, TaskSpec
 from longcall.sdk.options import Auth, encoded, moment, moment_text, span, task_json
-from longcall.web.schema import parse_hand_put
+from longcall.web.schema import HandPutIn
 from tests.making import policies
 
 MILLISECOND, DAY = timedelta(milliseconds=1), timedelta(hours=24)
@@ -32,7 +32,7 @@ def test_the_server_reads_what_the_sdk_writes(
         "https://a.run.app/x", body=body, auth=auth, attempt_timeout=attempt, idle_timeout=idle, retry=retry, labels=labels, method="PUT"
     )
     read = NoAuth() if auth == "none" else auth
-    assert parse_hand_put(data) == TaskSpec(
+    assert HandPutIn.model_validate(data).to_spec() == TaskSpec(
         HttpRequest("https://a.run.app/x", "PUT", {}, body, read), attempt_timeout=attempt, idle_timeout=idle, retry=retry, labels=labels
     )
 

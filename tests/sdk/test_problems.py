@@ -67,7 +67,13 @@ def test_whatever_answers_is_json_or_an_error_of_ours(status: int, body: bytes, 
     assert isinstance(data, dict)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner),
+        max_leaves=8,
+    )
+)
 def test_a_problem_of_any_shape_is_an_error_of_ours(errors_field: object) -> None:
     """`errors` that are no list of objects do no harm."""
     assert isinstance(problem(told(400, code="INVALID_ARGUMENT", detail="x", errors=errors_field), SERVER), InvalidArgumentError)

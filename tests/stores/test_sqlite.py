@@ -239,7 +239,7 @@ def test_each_write_of_a_group_has_its_own_answer(connection: sqlite3.Connection
         insert(task),
         lambda connection: work.replace(connection, second, 9),
         lambda connection: work.replace(connection, second, 1),
-        lambda connection: work.delete(connection, "b"),
+        lambda connection: work.delete(connection, make("b"), 1),
         insert(make("b")),
     )
     assert work.commit(connection, group) == [True, False, False, True, False, True]

@@ -76,7 +76,10 @@ BAD: list[tuple[object, str, str]] = [
     ({"httpRequest": {"url": URL, "headers": {"X-A": "a", "x-a": "b"}}}, "/httpRequest/headers", "once"),
     ({"httpRequest": {"url": URL, "headers": {"X A": "a"}}}, "/httpRequest/headers", "no header name"),
     ({"httpRequest": {"url": URL}, "labels": {"a:b": "c"}}, "/labels/a:b", "no colon"),
-    ({"httpRequest": {"url": URL}, "callback": {"url": URL}}, "/callback", "no callbacks yet"),
+    ({"httpRequest": {"url": URL}, "callback": {"url": "x"}}, "/callback/url", "http:// or https://"),
+    ({"httpRequest": {"url": URL}, "callback": {"url": URL, "secret": "billing"}}, "/callback/secret", "no webhook secret named billing"),
+    ({"httpRequest": {"url": URL}, "callback": {"url": URL, "on": ["done"]}}, "/callback/on/0", "'failed'"),
+    ({"httpRequest": {"url": URL}, "callback": {"pubsub": {"topic": "t"}}}, "/callback/pubsub", "HTTP only"),
 ]
 
 

@@ -22,6 +22,7 @@ from longcall.core.errors import (
 )
 from longcall.core.task import Failure
 from longcall.sdk.errors import OutOfReachError, TaskCancelled, TaskFailed, UnauthenticatedError, WaitTimeout
+from longcall.sdk.server import is_loopback
 
 FINE, FAILED, USAGE, OUT_OF_REACH, STILL_RUNNING, NO_SUCH_TASK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _OPTIONS = {
@@ -107,7 +108,8 @@ def sentence(error: LongcallError, follow: Follow | None = None) -> str:
         case OutOfReachError(may_exist=str(task_id)):
             return f"{error}: ask with `{Follow(task_id, follow.url if follow else None).command}`"
         case OutOfReachError():
-            return f"{error}: start it with `longcall up`, or give --url"
+            here = is_loopback(error.url) and not error.sent
+            return f"{error}: {'start it with `longcall up`, or give --url' if here else 'is --url, or LONGCALL_URL, right?'}"
         case MayExistError() if follow:
             return f"{error}: ask with `{follow.command}`"
         case AlreadyExistsError():

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from longcall.cli.show import STYLES, now, span
+from longcall.cli.show import now, span, style_of
 from longcall.core.attempt import Attempt
 from longcall.core.errors import UnavailableError
 from longcall.core.task import State
@@ -44,8 +44,7 @@ class Line:
         if self.task is None:
             return Text.assemble("not seen yet  ", span(now() - self.began))
         task = self.task
-        style = STYLES[State(task.state)] if task.state in STYLES else ""
-        parts = [(task.state, style), ("  ", ""), (span(now() - task.create_time), ""), (f"  {_progress(task)}", "dim")]
+        parts = [(task.state, style_of(task)), ("  ", ""), (span(now() - task.create_time), ""), (f"  {_progress(task)}", "dim")]
         if self.trouble:
             parts.append(("  the server is away, trying again", "yellow"))
         return Text.assemble(*parts)

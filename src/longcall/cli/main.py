@@ -1,15 +1,15 @@
 """The program `longcall`: every command, and how a wrong command line is answered."""
 
+import os
 import sys
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 from longcall import __version__
-from longcall.cli import tasks
+from longcall.cli import serving, tasks
 from longcall.cli.demo import demo
-from longcall.cli.ends import USAGE, say
+from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.up import up
 
 
@@ -21,10 +21,18 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code. A wrong one is answered with one sentence."""
     try:
-        code = build()(arguments, standalone_mode=False)
-    except TyperException as error:
+        code = build()(arguments, prog_name="longcall", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
         say(_sentence(error), "red")
         return USAGE
+    except BrokenPipeError:  # whoever reads has enough
+        _stop_writing()
+        return FAILED
+    except OSError as error:
+        _stop_writing()
+        say(f"the output can't be written: {error.strerror or error}", "red")
+        return OUT_OF_REACH
     return code if isinstance(code, int) else 0
 
 
@@ -43,6 +51,8 @@ def build() -> typer.Typer:
     app.callback()(_program)
     app.command(rich_help_panel="On this machine")(up)
     app.command(rich_help_panel="On this machine")(demo)
+    app.command(rich_help_panel="On this machine")(serving.runner)
+    app.command(rich_help_panel="On this machine")(serving.queue)
     app.command(rich_help_panel="Tasks")(tasks.submit)
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)
@@ -65,7 +75,13 @@ def _program(
         sys.stdout.write(f"{context.get_help()}\n")
 
 
-def _sentence(error: TyperException) -> str:
+def _stop_writing() -> None:
+    """Python writes what is left when it ends, and would complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _sentence(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "longcall"
-    return f"{error.format_message().rstrip('.')}; see `{where} --help`"
+    message = error.format_message().rstrip(".")
+    return f"{message}{' See' if message.endswith('?') else '; see'} `{where} --help`"

@@ -26,12 +26,18 @@ STYLES = {
     State.CANCELLED: "magenta",
 }
 EXCERPT = 300  # characters
+WIDE = 110  # columns that hold an id and a whole call
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def now() -> datetime:
     """The wall clock of the person who looks."""
     return datetime.now(UTC)  # noqa: TID251 — a command is the caller's own program: nothing hands it a clock
+
+
+def style_of(task: Task) -> str:
+    """The colour of its state; none for a state that only a newer server knows."""
+    return next((style for state, style in STYLES.items() if state == task.state), "")
 
 
 def span(value: timedelta) -> str:
@@ -67,7 +73,7 @@ def print_status(task: Task) -> None:
         sys.stdout.writelines(f"{name}: {value}\n" for name, value in facts)
         return
     console = Console(highlight=False)
-    console.print(Text.assemble((task.id, "bold"), "  ", (task.state, STYLES.get(State(task.state), "") if task.state in STYLES else "")))
+    console.print(Text.assemble((task.id, "bold"), "  ", (task.state, style_of(task))))
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -87,7 +93,8 @@ def print_list(tasks: Iterable[Task]) -> None:
             sys.stdout.write("\t".join(fields) + "\n")
         return
     found = list(tasks)
-    Console(highlight=False).print(_list_table(found) if found else Text("no tasks", "dim"))
+    console = Console(highlight=False)
+    console.print(_list_table(found, short=console.width < WIDE) if found else Text("no tasks", "dim"))
 
 
 def print_body(response: Response | None) -> None:
@@ -179,15 +186,15 @@ def _trouble(attempt: Attempt) -> str:
     return f"{attempt.trouble.message}{f' ({attempt.trouble.hint})' if attempt.trouble.hint else ''}"
 
 
-def _list_table(tasks: Iterable[Task]) -> Table:
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("id", "state", "attempts", "created"):
+def _list_table(tasks: Iterable[Task], *, short: bool) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+    for name in ("id", "state", "attempts", "age"):
         table.add_column(name, no_wrap=True)
-    table.add_column("call", no_wrap=True, overflow="ellipsis")
+    table.add_column("call", no_wrap=True, ratio=1)  # gets what the others leave
     for task in tasks:
-        style = STYLES[State(task.state)] if task.state in STYLES else ""
-        created = f"{span(now() - task.create_time)} ago"
-        table.add_row(task.id, Text(task.state, style), str(task.attempt_count), created, Text(f"{task.method} {task.url}"))
+        age = span(now() - task.create_time)
+        call = task.url.partition("://")[2] if short else f"{task.method} {task.url}"
+        table.add_row(task.id, Text(task.state, style_of(task)), str(task.attempt_count), age, Text(call))
     return table
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from longcall.core.errors import NotFoundError
 from longcall.sdk.client import Longcall, Task
 from longcall.sdk.errors import TaskCancelled, TaskFailed, WaitTimeout
 from longcall.sdk.messages import MAX_PAGE, Filters
-from longcall.sdk.options import TaskOptions
+from longcall.sdk.options import TaskOptions, span
 from longcall.sdk.server import new_id
 
 Url = Annotated[
@@ -114,12 +115,13 @@ def wait(
 ) -> None:
     """Wait for a task's end, and print the target's answer. Exit code 1: failed or cancelled; 4: still running."""
     with ending(Follow(task_id, url)), Longcall(url, token) as client:
+        limit = None if timeout is None else span("timeout", timeout)
         try:
             task = client.get(task_id)
         except NotFoundError:
             say(f"there is no task {task_id} yet; waiting up to a minute for it", "yellow")
             task = None
-        _finish(client, task or task_id, timeout, as_json=as_json)
+        _finish(client, task or task_id, limit, as_json=as_json)
 
 
 def list_tasks(  # noqa: PLR0913 — each is an option that people can give
@@ -171,7 +173,7 @@ def _submitted(task: Task, follow: Follow, *, as_json: bool) -> None:
         say(f"{task.state.lower()}; wait for it with `{follow.command}`")
 
 
-def _finish(client: Longcall, task: Task | str, timeout: str | None, *, as_json: bool) -> None:
+def _finish(client: Longcall, task: Task | str, timeout: timedelta | None, *, as_json: bool) -> None:
     try:
         with watching(task if isinstance(task, Task) else None) as tell:
             ended = client.wait(task, timeout, tell) if isinstance(task, str) else task.wait(timeout, tell)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from longcall.cli.ends import OUT_OF_REACH, USAGE, say
+from longcall.cli.ends import INTERRUPTED, OUT_OF_REACH, USAGE, say
 from longcall.core.errors import LongcallError
 
 if TYPE_CHECKING:
-    from longcall.assembly import Laptop, LaptopOptions
+    from collections.abc import Coroutine
+
+    from longcall.assembly import Laptop, LaptopOptions, Stopping
+    from longcall.settings import Settings
 
 MISSING = "this needs the server's parts: pip install 'longcall[all]'"
 
@@ -35,43 +39,85 @@ def up(
 
     Queue, runner and API listen on loopback, in one process. Ctrl-C stops them; what was running goes on at the next start.
     """
-    try:
-        import uvloop  # noqa: PLC0415 — the server's parts are not in the light install
+    settings = server_settings()
+    from longcall.assembly import LaptopOptions, Stopping  # noqa: PLC0415 — the server's parts are not in the light install
 
-        from longcall.assembly import LaptopOptions  # noqa: PLC0415 — as above
+    serve(_serve(LaptopOptions(port, grpc_port, rest_port, data, settings), Stopping(), as_json=as_json))
+
+
+def server_settings() -> "Settings":
+    """Read the settings and set up logs; ends the command when the server's parts are missing or a setting is wrong."""
+    try:
+        import uvloop  # noqa: F401, PLC0415 — the server's parts are not in the light install
+
+        from longcall import assembly  # noqa: F401, PLC0415 — as above
         from longcall.settings import read  # noqa: PLC0415 — as above
         from longcall.telemetry import set_up_logs  # noqa: PLC0415 — as above
     except ModuleNotFoundError as error:
         raise fail(f"{error.name} is not installed; {MISSING}", USAGE) from None
     try:
         settings = read()
-        set_up_logs(settings.log_format)
-        uvloop.run(_serve(LaptopOptions(port, grpc_port, rest_port, data, settings), as_json=as_json))
+    except LongcallError as error:
+        raise fail(str(error), OUT_OF_REACH) from None
+    set_up_logs(settings.log_format)
+    return settings
+
+
+def serve(work: "Coroutine[object, object, None]") -> None:
+    """Run a server to its end; what keeps it from starting is said in one sentence."""
+    import uvloop  # noqa: PLC0415 — the server's parts are not in the light install
+
+    try:
+        uvloop.run(work)
     except LongcallError as error:
         raise fail(str(error), OUT_OF_REACH) from None
     except (OSError, RuntimeError) as error:
         raise fail(f"it can't start: {error}", OUT_OF_REACH) from None
 
 
-async def _serve(options: "LaptopOptions", *, as_json: bool) -> None:
+def on_signals(stopping: "Stopping") -> asyncio.Event:
+    """An event that SIGTERM or Ctrl-C sets. A second SIGTERM ends the waiting for calls, a second Ctrl-C the process."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def ask(again: bool) -> None:  # noqa: FBT001 — whether it was the second time
+        if again:
+            stopping.hurry.set()
+        stop.set()
+
+    def interrupt() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)  # as a kill would: what was running is settled at the next start
+        ask(again=False)
+
+    loop.add_signal_handler(signal.SIGTERM, lambda: ask(again=stop.is_set()))
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    return stop
+
+
+async def _serve(options: "LaptopOptions", stopping: "Stopping", *, as_json: bool) -> None:
     from longcall.assembly import laptop  # noqa: PLC0415 — the server's parts are not in the light install
 
-    stop = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with laptop(options) as running:
-        _say(running, as_json=as_json)
+    stop = on_signals(stopping)
+    async with laptop(options, stopping) as running:
+        _say(running, options.data, as_json=as_json)
         await stop.wait()
 
 
-def _say(running: "Laptop", *, as_json: bool) -> None:
+def _say(running: "Laptop", data: Path, *, as_json: bool) -> None:
     grpc, rest = f"127.0.0.1:{running.grpc_port}", f"http://127.0.0.1:{running.rest_port}"
     if as_json:
         print(json.dumps({"api": running.api_url, "grpc": grpc, "rest": rest}), flush=True)  # noqa: T201 — output is for a program
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print("[bold]Longcall is up.[/bold] Ctrl-C stops it.")
-    for name, where in (("API", running.api_url), ("queue over gRPC", grpc), ("queue over REST", rest), ("queue's name", running.queue)):
-        console.print(f"  {name:<16} {where}")
+    lines = {
+        "API": running.api_url,
+        "queue over gRPC": grpc,
+        "queue over REST": rest,
+        "queue's name": running.queue,
+        "callbacks": f"signed with {', '.join(sorted(running.webhook_secrets))}; {data}/webhook-secret has the secret unless it was set",
+    }
+    for name, what in lines.items():
+        console.print(f"  {name:<16} {what}")
     if running.taken_over:
         console.print(f"  {running.taken_over} calls were open when it last stopped; their tasks go on by their own policies.")

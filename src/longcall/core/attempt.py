@@ -117,6 +117,11 @@ def drained(now: datetime, sent_time: datetime | None = None) -> Broken:
     return Broken(Break.INTERRUPTED, Trouble(DRAINED, "the runner was stopped while the call was open"), now, sent_time)
 
 
+def cancelled(now: datetime, sent_time: datetime | None = None) -> Broken:
+    """The caller asked for it, so we closed the connection; the target may go on working."""
+    return Broken(Break.CANCELLED, Trouble("CANCELLED", "its cancel was asked for, so the connection was closed"), now, sent_time)
+
+
 def lost(now: datetime, runner: str) -> Broken:
     """Our runner is gone without a word; how far the call came is unknown."""
     return Broken(Break.INTERRUPTED, Trouble(LOST, f"runner {runner} was lost while the call was open"), now)

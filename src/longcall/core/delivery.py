@@ -7,7 +7,7 @@ from typing import assert_never
 
 from longcall.core.lifecycle import expired
 from longcall.core.task import State, Task, TaskSpec, Unreadable
-from longcall.core.wire import LookMessage, differing
+from longcall.core.wire import CallbackMessage, LookMessage, differing
 
 PATIENCE_AHEAD = timedelta(minutes=10)
 PAST_LIMIT = timedelta(seconds=60)
@@ -81,7 +81,7 @@ class HandPut:
     asked: TaskSpec | Unreadable
 
 
-Delivery = Visit | HandPut | LookMessage
+Delivery = Visit | CallbackMessage | HandPut | LookMessage
 
 
 class Namesake(StrEnum):

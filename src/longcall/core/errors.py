@@ -62,6 +62,12 @@ class PermissionDeniedError(CallerMistake):
     code = "PERMISSION_DENIED"
 
 
+class FailedPreconditionError(CallerMistake):
+    """The task is not in a state for that."""
+
+    code = "FAILED_PRECONDITION"
+
+
 class AlreadyExistsError(CallerMistake):
     """A task with this id exists and has other content."""
 

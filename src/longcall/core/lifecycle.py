@@ -11,9 +11,10 @@ from typing import assert_never
 from longcall.core.attempt import Attempt, Break, Broken, Outcome, Responded, Trouble
 from longcall.core.errors import LongcallError
 from longcall.core.retry import Budget, GiveUp, Succeed, TryAgain, decide
-from longcall.core.task import Failure, State, Task, TaskSpec, Unreadable
+from longcall.core.task import Failure, Kind, State, Task, TaskSpec, Unreadable
 
 FIRST_KEPT, LAST_KEPT = 1, 49
+GONE = 410
 
 
 class Event(StrEnum):
@@ -22,6 +23,8 @@ class Event(StrEnum):
     TAKE = "take"
     SETTLE = "settle"
     EXPIRE = "expire"
+    CANCEL = "cancel"
+    RETRY = "retry"
 
 
 LEADS_TO: dict[tuple[State, Event], frozenset[State]] = {
@@ -30,6 +33,13 @@ LEADS_TO: dict[tuple[State, Event], frozenset[State]] = {
     (State.SCHEDULED, Event.EXPIRE): frozenset({State.FAILED}),
     (State.WAITING, Event.EXPIRE): frozenset({State.FAILED}),
     (State.RUNNING, Event.SETTLE): frozenset({State.SUCCEEDED, State.WAITING, State.FAILED, State.CANCELLED}),
+    (State.SCHEDULED, Event.CANCEL): frozenset({State.CANCELLED}),
+    (State.WAITING, Event.CANCEL): frozenset({State.CANCELLED}),
+    (State.RUNNING, Event.CANCEL): frozenset({State.RUNNING}),  # asked for: its owner closes the connection and settles
+    (State.SCHEDULED, Event.RETRY): frozenset({State.SCHEDULED}),  # now, not at its time
+    (State.WAITING, Event.RETRY): frozenset({State.WAITING}),
+    (State.FAILED, Event.RETRY): frozenset({State.WAITING}),
+    (State.CANCELLED, Event.RETRY): frozenset({State.WAITING}),
 }
 
 
@@ -51,6 +61,11 @@ def create(task_id: str, spec: TaskSpec, *, queue: str, trace: str, now: datetim
         budget=Budget(start),
         next_attempt_time=start,
     )
+
+
+def of_parent(task: Task, kind: Kind, parent: str) -> Task:
+    """A task just created that belongs to another."""
+    return replace(task, kind=kind, parent=parent)
 
 
 def reject(task_id: str, spec: Unreadable, *, queue: str, trace: str, now: datetime) -> Task:
@@ -99,16 +114,37 @@ def expire(task: Task, now: datetime) -> Task:
     return _next(task, Event.EXPIRE, _ended(task, State.FAILED, now, failure), now)
 
 
+def cancel(task: Task, now: datetime) -> Task:
+    """The caller wants no more of it. A running attempt is only asked to stop: the target may go on working."""
+    if task.state is State.RUNNING:
+        return _next(task, Event.CANCEL, replace(task, cancel_request_time=now), now)
+    return _next(task, Event.CANCEL, _ended(task, State.CANCELLED, now), now)
+
+
+def retry(task: Task, now: datetime) -> Task:
+    """Now rather than later; of an end also again: attempts and taskTimeout are counted afresh, the history is kept."""
+    if task.state in {State.SCHEDULED, State.WAITING}:
+        return _next(task, Event.RETRY, replace(task, next_attempt_time=now), now)
+    fresh = replace(task, state=State.WAITING, budget=Budget(now), next_attempt_time=now)
+    return _next(task, Event.RETRY, replace(fresh, finish_time=None, failure=None, cancel_request_time=None), now)
+
+
 def settle(task: Task, outcome: Outcome, now: datetime, chance: float) -> Task:
     """The running attempt has ended: what becomes of the task. A 2xx wins over a cancel request; any other outcome then ends CANCELLED."""
     if isinstance(task.spec, Unreadable) or task.state is not State.RUNNING:
         raise WrongEventError(f"no attempt of task {task.id} runs, so none can be settled: it is {task.state}")
     budget = _spent(task.budget, outcome)
-    decision = decide(task.spec.retry, outcome, budget, task.deadline, now, chance)
+    decision = _gone(task, outcome) or decide(task.spec.retry, outcome, budget, task.deadline, now, chance)
     done = replace(task, budget=budget, attempts=(*task.attempts[:-1], _closed(task.attempts[-1], outcome, decision)))
     if isinstance(outcome, Responded):
         done = replace(done, response=outcome.response)
     return _next(task, Event.SETTLE, _decided(done, outcome, decision, now), now)
+
+
+def _gone(task: Task, outcome: Outcome) -> GiveUp | None:
+    """A receiver that answers 410 wants no more callbacks (Standard Webhooks), whatever the policy says."""
+    gone = task.kind is Kind.CALLBACK and isinstance(outcome, Responded) and outcome.response.status == GONE
+    return GiveUp("status", "the receiver wants no more of them") if gone else None
 
 
 def _decided(task: Task, outcome: Outcome, decision: Succeed | TryAgain | GiveUp, now: datetime) -> Task:

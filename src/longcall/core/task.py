@@ -85,9 +85,35 @@ class HttpRequest:
         return any(given.lower() == name for given in self.headers)
 
 
+CALLBACK_RETRIES = RetryPolicy(
+    max_attempts=15,
+    min_backoff=timedelta(seconds=5),
+    max_backoff=timedelta(hours=6),
+    multiplier=4.0,
+    retry_on=("unreachable", "disconnected", "timed_out", "interrupted", "3xx", "4xx", "5xx"),
+)
+"""A receiver that is down for a day still gets its callback: the waits add up to one or two days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Who is told when the task ends, and of which ends. `secret` names one of the configured secrets."""
+
+    url: str
+    on: tuple[str, ...] = ("succeeded", "failed", "cancelled")
+    secret: str = "default"  # noqa: S105 — a secret's name, not a secret
+    headers: Mapping[str, str] = field(default_factory=dict)
+    auth: OidcToken | None = None
+    retry: RetryPolicy = CALLBACK_RETRIES
+    attempt_timeout: timedelta = timedelta(seconds=30)
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What was asked for, with every default filled in. Immutable for the life of a task."""
+    """What was asked for, with every default filled in. Immutable for the life of a task.
+
+    `sign_with` is only a callback's own: the name of the secret that signs its attempts.
+    """
 
     request: HttpRequest
     schedule_time: datetime | None = None
@@ -96,6 +122,8 @@ class TaskSpec:
     idle_timeout: timedelta | None = None
     task_timeout: timedelta | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    callback: Callback | None = None
+    sign_with: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -5,16 +5,17 @@ What is read here was written here (the store, our own messages). Strangers' JSO
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from longcall.core.attempt import Attempt, Response, Trouble
 from longcall.core.errors import NewerSchemaError
 from longcall.core.retry import Budget, Jitter, RetryPolicy
 from longcall.core.task import (
     SCHEMA,
+    Callback,
     Failure,
     HttpRequest,
     Kind,
@@ -69,8 +70,9 @@ def spec_to_json(spec: TaskSpec) -> Json:
         "idleTimeout": _maybe(duration_text, spec.idle_timeout),
         "taskTimeout": _maybe(duration_text, spec.task_timeout),
         "retry": _retry_to_json(spec.retry),
+        "callback": _maybe(_callback_to_json, spec.callback),
         "labels": dict(spec.labels),
-    }
+    } | ({"signWith": spec.sign_with} if spec.sign_with else {})
 
 
 def spec_from_json(data: Json) -> TaskSpec:
@@ -83,6 +85,8 @@ def spec_from_json(data: Json) -> TaskSpec:
         idle_timeout=_maybe(parse_duration, data.get("idleTimeout")),
         task_timeout=_maybe(parse_duration, data.get("taskTimeout")),
         retry=_retry_from_json(data["retry"]),
+        callback=_maybe(_callback_from_json, data.get("callback")),
+        sign_with=data.get("signWith"),
         labels=data.get("labels", {}),
     )
 
@@ -93,16 +97,21 @@ def _request_to_json(request: HttpRequest) -> Json:
         data["storedBody"] = {"size": request.body.size, "sha256": request.body.sha256}
     elif request.body:
         data["body"] = bytes_text(request.body)
-    match request.auth:
+    return data | _auth_to_json(request.auth)
+
+
+def _auth_to_json(auth: OidcToken | OAuthToken | NoAuth | None) -> Json:
+    match auth:
         case OidcToken(email, audience):
-            data["oidcToken"] = {"serviceAccountEmail": email} | ({"audience": audience} if audience else {})
+            return {"oidcToken": {"serviceAccountEmail": email} | ({"audience": audience} if audience else {})}
         case OAuthToken(email, scope):
-            data["oauthToken"] = {"serviceAccountEmail": email, "scope": scope}
+            return {"oauthToken": {"serviceAccountEmail": email, "scope": scope}}
         case NoAuth():
-            data["auth"] = "none"
+            return {"auth": "none"}
         case None:
-            pass
-    return data
+            return {}
+        case _:
+            assert_never(auth)
 
 
 def _request_from_json(data: Json) -> HttpRequest:
@@ -122,6 +131,30 @@ def _auth_from_json(data: Json) -> OidcToken | OAuthToken | NoAuth | None:
     if oauth := data.get("oauthToken"):
         return OAuthToken(oauth["serviceAccountEmail"], oauth["scope"])
     return NoAuth() if data.get("auth") == "none" else None
+
+
+def _callback_to_json(callback: Callback) -> Json:
+    return {
+        "url": callback.url,
+        "on": list(callback.on),
+        "secret": callback.secret,
+        "headers": dict(callback.headers),
+        "retry": _retry_to_json(callback.retry),
+        "attemptTimeout": duration_text(callback.attempt_timeout),
+    } | _auth_to_json(callback.auth)
+
+
+def _callback_from_json(data: Json) -> Callback:
+    auth = _auth_from_json(data)
+    return Callback(
+        url=data["url"],
+        on=tuple(data["on"]),
+        secret=data["secret"],
+        headers=data["headers"],
+        auth=auth if isinstance(auth, OidcToken) else None,
+        retry=_retry_from_json(data["retry"]),
+        attempt_timeout=parse_duration(data["attemptTimeout"]),
+    )
 
 
 def _retry_to_json(policy: RetryPolicy) -> Json:
@@ -165,7 +198,7 @@ def body_digest(body: bytes | StoredBody) -> str:
 
 
 def _differing(one: Any, other: Any, pointer: str) -> list[str]:  # noqa: ANN401 — any JSON
-    if isinstance(one, dict) and isinstance(other, dict) and pointer in {"", "/httpRequest", "/retry"}:
+    if isinstance(one, dict) and isinstance(other, dict) and pointer in {"", "/httpRequest", "/retry", "/callback"}:
         keys = dict.fromkeys([*one, *other])
         return [found for key in keys for found in _differing(one.get(key), other.get(key), f"{pointer}/{key}")]
     return [] if one == other else [pointer]
@@ -243,6 +276,8 @@ _KNOWN = frozenset(
         "idleTimeout",
         "taskTimeout",
         "retry",
+        "callback",
+        "signWith",
         "labels",
         "state",
         "kind",
@@ -345,18 +380,29 @@ def _response_from_json(data: Json) -> Response:
 # What a reader sees
 
 
-def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) -> Json:
-    """What `GET /v1/tasks/{id}` answers: the record without what is only ours, credentials redacted, the body shown as what it is."""
+def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, callbacks: Iterable[Task] = ()) -> Json:
+    """What `GET /v1/tasks/{id}` answers: the record without what is only ours, credentials redacted, the body shown as what it is.
+
+    `callbacks` are the tasks that tell of its ends.
+    """
     data = task_to_json(task)
     del data["owner"], data["budget"]
+    data.pop("signWith", None)
     if "httpRequest" in data:
         data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
+    if data.get("callback"):
+        data["callback"]["headers"] = _redacted(data["callback"]["headers"], redact)
     if task.response is not None:
         data["response"] = _response_view(task.response, redact)
     own = f"{base_url}/v1/tasks/{task.id}"
-    data["callbacks"] = []
+    data["callbacks"] = [_told(each) for each in callbacks]
     data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
     return data
+
+
+def _told(callback: Task) -> Json:
+    event = callback.spec.labels.get("longcall.event") if isinstance(callback.spec, TaskSpec) else None
+    return {"event": event, "taskId": callback.id, "state": callback.state.value}
 
 
 def row(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) -> Json:
@@ -411,6 +457,16 @@ class TaskMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackMessage:
+    """Tell that task `callback_of`, created at `created`, ended at its version `version`."""
+
+    callback_of: str
+    created: datetime
+    version: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LookMessage:
     """Look whether runner `runner` is alive: `k` counts its lapses, `n` the looks since."""
 
@@ -419,34 +475,35 @@ class LookMessage:
     n: int
 
 
-def message_to_json(message: TaskMessage | LookMessage) -> Json:
+Message = TaskMessage | CallbackMessage | LookMessage
+
+
+def message_to_json(message: Message) -> Json:
     """Write the body of a message."""
     if isinstance(message, LookMessage):
         return {"runner": message.runner, "k": message.k, "n": message.n}
-    data: Json = {
-        "task": message.task,
-        "created": time_text(message.created),
-        "version": message.version,
-        "at": time_text(message.at),
-    }
-    return data if message.create is None else data | {"create": message.create}
+    subject = {"task": message.task} if isinstance(message, TaskMessage) else {"callbackOf": message.callback_of}
+    data = subject | {"created": time_text(message.created), "version": message.version, "at": time_text(message.at)}
+    return data | {"create": message.create} if isinstance(message, TaskMessage) and message.create is not None else data
 
 
-def message_from_json(data: Any) -> TaskMessage | LookMessage | None:  # noqa: ANN401 — any JSON
+def message_from_json(data: Any) -> Message | None:  # noqa: ANN401 — any JSON
     """Read a message of ours; None when it is none, so that somebody put it on the queue by hand."""
     match data:
         case {"task": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if rest.keys() <= {"create"}:
-            return _task_message(task, created, version, at, data.get("create"))
+            return _timed(lambda: TaskMessage(task, parse_time(created), version, parse_time(at), data.get("create")))
+        case {"callbackOf": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if not rest:
+            return _timed(lambda: CallbackMessage(task, parse_time(created), version, parse_time(at)))
         case {"runner": str(runner), "k": int(k), "n": int(n), **rest} if not rest:
             return LookMessage(runner, k, n)
         case _:
             return None
 
 
-def _task_message(task: str, created: str, version: int, at: str, create: Json | None) -> TaskMessage | None:
+def _timed(make: Callable[[], Message]) -> Message | None:
     try:
-        return TaskMessage(task, parse_time(created), version, parse_time(at), create)
-    except ValueError:
+        return make()
+    except ValueError:  # what is no time was not written by us
         return None
 
 

@@ -4,10 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import assert_never
 
-from longcall.core import lifecycle
+from longcall.core import callback, lifecycle
+from longcall.core.callback import Teller
 from longcall.core.delivery import HandPut, Namesake, Visit, compare
 from longcall.core.task import Task, TaskSpec, Unreadable
-from longcall.core.wire import dumps, spec_to_json
+from longcall.core.wire import CallbackMessage, dumps, spec_to_json
 from longcall.engine import observe
 from longcall.engine.ports import Clock, Store, Stored
 
@@ -19,6 +20,8 @@ class Admission:
     store: Store
     clock: Clock
     call_queue: str
+    control_queue: str
+    teller: Teller
 
     async def find(self, visit: Visit) -> Stored | None:
         """The record; made from the message of version 1 when there is none. None when there is none and the message can't make it."""
@@ -38,6 +41,28 @@ class Admission:
         if task is None:  # another delivery was quicker
             return await self.admit(hand_put)
         return Visit(task.id, task.create_time, 1, hand_put.eta)
+
+    async def callback(self, message: CallbackMessage) -> Visit | None:
+        """The message of version 1 that a callback's stands for, made into a task where its parent wants it told; None otherwise."""
+        task_id = callback.task_id(message.callback_of, message.version)
+        stored = await self.store.get(task_id)
+        if stored is None:
+            parent = await self.store.get(message.callback_of)
+            ended_so = parent is not None and (parent.task.create_time, parent.task.version) == (message.created, message.version)
+            if parent is None or not ended_so or not await self.tell(parent.task):
+                return None
+            stored = await self.store.get(task_id)
+        return None if stored is None else Visit(task_id, stored.task.create_time, 1, message.at)
+
+    async def tell(self, parent: Task) -> bool:
+        """Make the callback task of an end, if one is wanted and it is not there yet. Raises UnavailableError."""
+        wanted = callback.wanted(parent)
+        if wanted is None:
+            return False
+        task = self.teller.task(parent, wanted, self.control_queue, self.clock.now())
+        if await self.store.insert(task):
+            observe.task_created(task)
+        return True
 
     async def _admitted(self, hand_put: HandPut, newest: Task | None, free_name: str) -> Task | None:
         verdict = compare(hand_put, newest) if newest is not None else Namesake.REUSED

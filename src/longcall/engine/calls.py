@@ -1,14 +1,15 @@
-"""The calls this runner holds: how many there is room for, making one, and closing them all when the runner is to stop."""
+"""The calls this runner holds: how many there is room for, making one, and closing them when they are to stop."""
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any, TypeVar
 
-from longcall.core import request
-from longcall.core.attempt import Outcome, drained
+from longcall.core import request, signing
+from longcall.core.attempt import Break, Broken, Outcome, Trouble, cancelled, drained
 from longcall.core.lifecycle import WrongEventError
 from longcall.core.task import Kind, StoredBody, Task, TaskSpec, Unreadable
 from longcall.core.wire import record_hash
@@ -16,14 +17,43 @@ from longcall.engine import observe
 from longcall.engine.ports import Caller, CallRequest, Clock
 
 Result = TypeVar("Result")
+Stop = Callable[[datetime, datetime | None], Broken]
+NO_LIMIT = 1_000_000_000
 
 
-@dataclass
-class _Sent:
-    at: datetime | None = None
+class Seat(Enum):
+    """How a call is made: its dispatch held open while it runs, or answered as soon as it is taken."""
 
-    def mark(self, at: datetime) -> None:
-        self.at = at
+    HELD = "held"
+    DETACHED = "detached"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many calls are held at once, how many of them with their dispatch, and whether the others are detached or refused."""
+
+    max_calls: int
+    hold_slots: int = NO_LIMIT
+    detach: bool = False
+
+
+@dataclass(eq=False)
+class _Call:
+    seat: Seat
+    sent_time: datetime | None = None
+    running: asyncio.Task[Outcome] | None = None
+    stop: Stop | None = None
+
+    def left(self, at: datetime) -> None:
+        self.sent_time = at
+
+    def stopped_by(self) -> Stop | None:
+        return self.stop
+
+    def end(self, stop: Stop) -> None:
+        self.stop = self.stop or stop
+        if self.running is not None:
+            self.running.cancel()
 
 
 def body_key(task: Task) -> str:
@@ -43,32 +73,40 @@ class Calls:
     caller: Caller
     clock: Clock
     agent: str
-    limit: int
+    room: Room
+    secrets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    closing: bool = False
     draining: bool = False
-    _held: set[tuple[str, int]] = field(default_factory=set)
-    _open: set[asyncio.Task[Outcome]] = field(default_factory=set)
+    _held: dict[tuple[str, int], _Call] = field(default_factory=dict)
     _work: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __len__(self) -> int:
         """How many calls are held."""
         return len(self._held)
 
-    def room(self, kind: Kind) -> bool:
-        """Whether one more may be taken. A tenth of the room, rounded up, is kept for callbacks."""
-        kept = math.ceil(self.limit / 10) if kind is Kind.CALL else 0
-        return not self.draining and len(self._held) < self.limit - kept
+    def seat(self, kind: Kind) -> Seat | None:
+        """How one more call may be made; None when there is no room. A tenth of the room, rounded up, is kept for callbacks."""
+        kept = math.ceil(self.room.max_calls / 10) if kind is Kind.CALL else 0
+        if self.closing or len(self._held) >= self.room.max_calls - kept:
+            return None
+        if sum(call.seat is Seat.HELD for call in self._held.values()) < self.room.hold_slots:
+            return Seat.HELD
+        return Seat.DETACHED if self.room.detach else None
 
     def holds(self, task: Task) -> bool:
         """Whether this very attempt is held here."""
         return (task.id, task.attempt_count) in self._held
 
-    def hold(self, task: Task) -> None:
-        """Count an attempt as held: before its take is written."""
-        self._held.add((task.id, task.attempt_count))
+    def hold(self, task: Task, seat: Seat) -> bool:
+        """Count an attempt as held: before its take is written. False when another dispatch of this runner is taking it just now."""
+        if self.holds(task):
+            return False
+        self._held[task.id, task.attempt_count] = _Call(seat)
+        return True
 
     def release(self, task: Task) -> None:
         """Forget an attempt: when its settle is known to have landed, or its take not to have."""
-        self._held.discard((task.id, task.attempt_count))
+        self._held.pop((task.id, task.attempt_count), None)
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Let work go on whatever becomes of the dispatch that began it: somebody's request is running over there."""
@@ -78,36 +116,55 @@ class Calls:
         return running
 
     async def make(self, task: Task) -> Outcome:
-        """Make the attempt that the record was just taken for, and hold it until it ends."""
+        """Make the attempt that the record was just taken for, and hold it until it ends or is stopped."""
         observe.attempt_started(task)
-        sent = _Sent()
-        call = asyncio.create_task(self._call(task, sent))
-        self._open.add(call)
+        call = self._held[task.id, task.attempt_count]
+        call.running = asyncio.create_task(self._call(task, call.left))
+        if self.draining:
+            call.end(drained)
         try:
-            if self.draining:
-                call.cancel()
-            return await call
+            return await call.running
         except asyncio.CancelledError:
-            if not self.draining:
+            stop = call.stopped_by()
+            if stop is None:
                 raise
-            return drained(self.clock.now(), sent.at)
-        finally:
-            self._open.discard(call)
+            return stop(self.clock.now(), call.sent_time)
 
-    async def _call(self, task: Task, sent: _Sent) -> Outcome:
-        spec, now = _readable(task), self.clock.now()
-        limits = request.limits(task, spec, now)
-        headers = request.headers(task, spec, now + limits.total, self.clock.new_hex(16), self.agent)
-        stored = body_key(task) if isinstance(spec.request.body, StoredBody) else None
-        return await self.caller.call(CallRequest(spec.request, headers, stored, response_key(task)), limits, sent.mark)
+    def cancel(self, task_ids: Sequence[str]) -> None:
+        """Close the calls of these tasks: their callers asked for it."""
+        wanted = set(task_ids)
+        for (task_id, _), call in list(self._held.items()):
+            if task_id in wanted:
+                call.end(cancelled)
+
+    def close(self) -> None:
+        """Take no more; what is held goes on."""
+        self.closing = True
 
     async def drain(self) -> None:
-        """Close every call; each settles as drained. Returns when all are settled. Takes no more from now on."""
+        """Take no more, and close every call; each settles as drained. Returns when all are settled."""
+        self.close()
         self.draining = True
-        for call in self._open:
-            call.cancel()
+        for call in list(self._held.values()):
+            call.end(drained)
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Wait until no call is held any more."""
         while self._work:
             await asyncio.wait(self._work)
+
+    async def _call(self, task: Task, on_sent: Callable[[datetime], None]) -> Outcome:
+        spec, now = _readable(task), self.clock.now()
+        limits = request.limits(task, spec, now)
+        headers = dict(request.headers(task, spec, now + limits.total, self.clock.new_hex(16), self.agent))
+        if spec.sign_with is not None:
+            secrets = self.secrets.get(spec.sign_with)
+            if not secrets or isinstance(spec.request.body, StoredBody):
+                return Broken(Break.UNREACHABLE, Trouble("NO_SECRET", f"no webhook secret named {spec.sign_with} is configured here"), now)
+            headers |= signing.headers(secrets, task.id, now, spec.request.body)
+        stored = body_key(task) if isinstance(spec.request.body, StoredBody) else None
+        return await self.caller.call(CallRequest(spec.request, tuple(headers.items()), stored, response_key(task)), limits, on_sent)
 
 
 def _readable(task: Task) -> TaskSpec:

@@ -1,31 +1,62 @@
-"""Reading tasks and waiting for them, and taking over what an earlier process of this data folder left."""
+"""What can be asked of tasks: reading, waiting, cancelling, running again, forgetting. The API never counts on a message's name."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from longcall.core.errors import NotFoundError
-from longcall.core.task import State, Task
-from longcall.engine.ports import Bodies, Clock, Counts, Page, Query, Store
-from longcall.engine.settle import Settler
+from longcall.core import callback, lifecycle
+from longcall.core.errors import FailedPreconditionError, NotFoundError, UnclearError
+from longcall.core.task import Kind, State, Task, Unreadable
+from longcall.core.wire import TaskMessage, message_name
+from longcall.engine import observe
+from longcall.engine.admit import Admission
+from longcall.engine.calls import body_key
+from longcall.engine.lease import alive
+from longcall.engine.owing import Owing
+from longcall.engine.ports import Bodies, Clock, Counts, Page, Query, Store, Stored
+
+Change = Callable[[Task, datetime], Task | None]
 
 
 @dataclass(frozen=True)
 class Control:
-    """What can be asked about tasks."""
+    """The API's side of the engine. It has no lease, so it declares nobody lost."""
 
     store: Store
     bodies: Bodies
     clock: Clock
+    owing: Owing
+    admission: Admission
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, task_id: str, patience: float = 0) -> Task:
         """The task; with `patience` (seconds) once it has ended or the time is up, also for an id not seen yet. Raises NotFoundError."""
         stored = await self.store.get(task_id)
         until = self.clock.monotonic() + patience
-        while (stored is None or not stored.task.state.ended) and (left := until - self.clock.monotonic()) > 0:
-            stored = await self.store.changed(task_id, stored.task.version if stored else 0, left)
+        while (
+            (stored is None or not stored.task.state.ended) and (left := until - self.clock.monotonic()) > 0 and not self.closing.is_set()
+        ):
+            stored = await self._changed(task_id, stored, left)
         if stored is None:
             raise NotFoundError(f"there is no task {task_id}")
         return stored.task
+
+    async def _changed(self, task_id: str, known: Stored | None, patience: float) -> Stored | None:
+        """What is there after the next change; what was known when this process is to stop, so that nobody's wait keeps it."""
+        change = asyncio.create_task(self.store.changed(task_id, known.task.version if known else 0, patience))
+        closed = asyncio.create_task(self.closing.wait())
+        await asyncio.wait({change, closed}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (change, closed):
+            each.cancel()
+        return await change if change.done() and not change.cancelled() else known
+
+    async def callbacks(self, task: Task) -> list[Task]:
+        """The callback tasks of a task, oldest first."""
+        if isinstance(task.spec, Unreadable) or task.spec.callback is None:
+            return []
+        page = await self.store.page(Query(kind=Kind.CALLBACK, label=(callback.PARENT, task.id), limit=500))
+        return list(reversed(page.tasks))
 
     async def page(self, query: Query) -> Page:
         """List tasks."""
@@ -44,18 +75,79 @@ class Control:
             return task, self.bodies.open(task.response.location)
         return task, _whole(task.response.inline or b"")
 
+    async def cancel(self, task_id: str) -> Task:
+        """End a task that waits; ask the owner of a running one to close its call. Raises NotFoundError, FailedPreconditionError."""
+        task = await self._change(task_id, _cancelled)
+        observe.cancel_requested(task)
+        return task
+
+    async def retry(self, task_id: str) -> Task:
+        """Run an ended task again, a waiting one now, have a running one looked after. Raises NotFoundError, FailedPreconditionError."""
+        await self._tell(task_id)
+        task = await self._change(task_id, _retried)
+        if task.state is State.RUNNING:
+            await self.look_after(task)
+        observe.task_retried(task)
+        return task
+
+    async def look_after(self, task: Task) -> bool:
+        """Have a RUNNING task without a live owner looked at by a runner, which may settle it. Raises UnavailableError."""
+        if alive(await self.store.runner(task.owner or "")):
+            return False
+        now = self.clock.now()
+        name = f"{message_name(task.id, task.create_time, task.version)}-{self.clock.new_hex(8)}"
+        message = TaskMessage(task.id, task.create_time, task.version, now)
+        await self.owing.queue.create(self.owing.queue_of(task), name, message, now)
+        return True
+
+    async def forget(self, task_id: str) -> None:
+        """Delete an ended task and its bodies. Raises NotFoundError, FailedPreconditionError."""
+        task = await self._tell(task_id)
+        stored = await self.store.get(task_id)
+        if stored is None or not task.state.ended or not await self.store.delete(stored.task, stored.tag):
+            raise FailedPreconditionError(f"task {task_id} is {task.state}: only what has ended can be forgotten; cancel it first")
+        for key in (body_key(task), task.response.location if task.response else None):
+            if key is not None:
+                await self.bodies.delete(key)
+        observe.task_forgotten(task)
+
+    async def _tell(self, task_id: str) -> Task:
+        """Make the callback that an end still owes: what comes next may make the record unable to say so."""
+        task = await self.read(task_id)
+        await self.admission.tell(task)
+        return task
+
+    async def _change(self, task_id: str, change: Change) -> Task:
+        """Queue first, then write; read again when another version got in between, or when the answer was lost."""
+        while (stored := await self.store.get(task_id)) is not None:
+            after = change(stored.task, self.clock.now())
+            if after is None:
+                return stored.task
+            await self.owing.queue_for(after, f"-{self.clock.new_hex(8)}")
+            try:
+                if await self.store.replace(after, stored.tag):
+                    return after
+            except UnclearError as error:
+                observe.out_of_reach("store", error)
+        raise NotFoundError(f"there is no task {task_id}")
+
+
+def _cancelled(task: Task, now: datetime) -> Task | None:
+    if task.state is State.CANCELLED or task.cancel_request_time is not None:
+        return None
+    if task.state.ended:
+        raise FailedPreconditionError(f"task {task.id} has {task.state}, so there is nothing to cancel")
+    return lifecycle.cancel(task, now)
+
+
+def _retried(task: Task, now: datetime) -> Task | None:
+    if task.state is State.RUNNING:
+        return None
+    if task.state is State.SUCCEEDED or isinstance(task.spec, Unreadable):
+        raise FailedPreconditionError(f"task {task.id} has {task.state}: it can't be run again; create another one")
+    return lifecycle.retry(task, now)
+
 
 async def _whole(body: bytes) -> AsyncIterator[bytes]:
     if body:
         yield body
-
-
-async def take_over(store: Store, settler: Settler) -> int:
-    """Settle every RUNNING task as lost: for a process that has a whole store to itself, before it serves. Returns how many."""
-    count = 0
-    for task_id in await store.owned(""):
-        stored = await store.get(task_id)
-        if stored is not None and stored.task.state is State.RUNNING:
-            await settler.lose(stored.task)
-            count += 1
-    return count

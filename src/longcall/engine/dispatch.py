@@ -10,12 +10,12 @@ from longcall.core.attempt import Responded
 from longcall.core.delivery import Delivery, HandPut, Later, Lose, Me, Nothing, Take, Visit
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.task import State, Task
-from longcall.core.wire import LookMessage
+from longcall.core.wire import CallbackMessage, LookMessage
 from longcall.engine import observe
 from longcall.engine.admit import Admission
-from longcall.engine.calls import Calls
+from longcall.engine.calls import Calls, Seat
 from longcall.engine.lease import Lease, alive
-from longcall.engine.ports import Clock, Store, Stored
+from longcall.engine.ports import Clock, Store
 from longcall.engine.settle import Claim, Settler, pauses
 
 OK, AGAIN = 200, 429
@@ -45,6 +45,8 @@ class Dispatcher:
         match message:
             case LookMessage():
                 return await self._look(message)
+            case CallbackMessage():
+                return await self._callback(message)
             case HandPut():
                 return await self._visit(await self.admission.admit(message))
             case Visit():
@@ -66,10 +68,13 @@ class Dispatcher:
                 case delivery.Expire():
                     await self.settler.expire(stored)
                 case Take():
-                    if not self.calls.room(stored.task.kind):
-                        return Answer(AGAIN, _standing(stored.task, "no room"))
-                    if (taken := await self._take(stored)) is not None:
-                        return await asyncio.shield(self.calls.start(self._attempt(taken)))
+                    await self.lease.announce()
+                    taken = lifecycle.take(stored.task, self.lease.name, self.clock.now())
+                    seat = self.calls.seat(taken.kind)
+                    if seat is None or not self.calls.hold(taken, seat):
+                        return Answer(AGAIN, _standing(stored.task, "no room" if seat is None else "another dispatch is taking it"))
+                    if await self._took(taken, stored.tag):
+                        return await self._made(taken, seat)
                 case verdict:
                     assert_never(verdict)
         observe.message_odd(visit, "there is no such record, and this message can't make one")
@@ -81,27 +86,24 @@ class Dispatcher:
         owner_alive = others and alive(await self.store.runner(task.owner or ""))
         return delivery.judge(task, visit, me, owner_alive, self.clock.now())
 
-    async def _take(self, stored: Stored) -> Task | None:
-        """Step 1. None when another version got in between."""
-        await self.lease.announce()
-        taken = lifecycle.take(stored.task, self.lease.name, self.clock.now())
-        self.calls.hold(taken)
+    async def _took(self, taken: Task, tag: object) -> bool:
+        """Step 1. False when another version got in between; what is held is let go unless the take landed."""
         landed = False
         try:
-            landed = await self._write_take(taken, stored.tag)
+            landed = await self._write_take(taken, tag)
         finally:
             if not landed:
                 self.calls.release(taken)
-        return taken if landed else None
+        return landed
 
     async def _write_take(self, taken: Task, tag: object) -> bool:
         try:
             return await self.store.replace(taken, tag)
         except UnclearError:
-            return await self._took(Claim.on(taken))
+            return await self._read_back(Claim.on(taken))
 
-    async def _took(self, claim: Claim) -> bool:
-        """Read back an unclear take: it landed if the record is RUNNING under my name and attempt number."""
+    async def _read_back(self, claim: Claim) -> bool:
+        """An unclear take landed if the record is RUNNING under my name and attempt number."""
         for pause in pauses():
             try:
                 stored = await self.store.get(claim.task_id)
@@ -112,13 +114,20 @@ class Dispatcher:
                 return stored is not None and claim.holds(stored.task)
         raise AssertionError("pauses never end")
 
+    async def _made(self, taken: Task, seat: Seat) -> Answer:
+        """Steps 2 to 6; a detached call goes on after its dispatch is answered, and its owner's look is its recovery."""
+        work = self.calls.start(self._attempt(taken))
+        if seat is Seat.DETACHED:
+            return Answer(OK, {"id": taken.id, "state": taken.state.value, "attempt": taken.attempt_count, "detached": True})
+        return await asyncio.shield(work)
+
     async def _attempt(self, taken: Task) -> Answer:
         outcome = await self.calls.make(taken)  # step 2
         settled = await self.settler.settle(Claim.on(taken), outcome)  # steps 3 to 5
         self.calls.release(taken)
         response = outcome.response if isinstance(outcome, Responded) else None
         return Answer(
-            AGAIN if self.calls.draining else OK,
+            AGAIN if self.calls.draining and not outcome.ok else OK,
             {
                 "id": taken.id,
                 "state": settled.state.value if settled else None,
@@ -128,6 +137,24 @@ class Dispatcher:
                 "size": response.size if response else None,
             },
         )
+
+    async def _callback(self, message: CallbackMessage) -> Answer:
+        """Tell of an end: go on with its callback task once the record has ended so, and not before."""
+        ahead = Visit(message.callback_of, message.created, message.version, message.at)
+        while (visit := await self.admission.callback(message)) is None:
+            parent = await self.store.get(message.callback_of)
+            if parent is None or parent.task.version >= message.version:
+                return Answer(OK, {"callbackOf": message.callback_of, "why": "nobody is to be told"})
+            match await self._judge(parent.task, ahead):
+                case Lose():
+                    await self.settler.lose(parent.task)
+                case Later(why):
+                    return Answer(AGAIN, _standing(parent.task, why))
+                case verdict:
+                    if getattr(verdict, "alarming", False):
+                        observe.message_odd(ahead, "the end this message tells of was never written")
+                    return Answer(OK, _standing(parent.task, "it did not end so"))
+        return await self._visit(visit)
 
     async def _look(self, look: LookMessage) -> Answer:
         """See whether a runner lives; if not, settle all it left behind before its look may be forgotten."""

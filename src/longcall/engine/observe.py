@@ -73,3 +73,18 @@ def out_of_reach(what: str, error: Exception) -> None:
 def runner_draining(name: str, calls: int) -> None:
     """A runner was told to stop."""
     log.info("runner.draining", runner=name, calls=calls)
+
+
+def cancel_requested(task: Task) -> None:
+    """A caller wants no more of a task."""
+    log.info("task.cancel_requested", task=task.id, state=task.state.value, trace=task.trace)
+
+
+def task_retried(task: Task) -> None:
+    """A task goes again because somebody asked for it."""
+    log.info("task.retried", task=task.id, trace=task.trace)
+
+
+def task_forgotten(task: Task) -> None:
+    """A record was deleted because somebody asked for it."""
+    log.info("task.forgotten", task=task.id, trace=task.trace)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from longcall.core.attempt import Outcome
 from longcall.core.request import Limits
 from longcall.core.task import HttpRequest, Kind, State, Task
-from longcall.core.wire import LookMessage, TaskMessage
+from longcall.core.wire import Message
 
 
 class Stored(NamedTuple):
@@ -66,7 +66,11 @@ class Runner:
 
 
 class Store(Protocol):
-    """Records by id. A write that may or may not have landed raises UnclearError, a store out of reach UnavailableError."""
+    """Records by id.
+
+    A write that may or may not have landed raises UnclearError, a store out of reach UnavailableError, and reading a record of a
+    newer release NewerSchemaError.
+    """
 
     async def insert(self, task: Task) -> bool:
         """Write a new record. False when the id is taken."""
@@ -80,12 +84,12 @@ class Store(Protocol):
         """Write the record's next version if it still is as it was read under this tag. False when it is not."""
         ...
 
-    async def delete(self, task_id: str) -> bool:
-        """Forget a record. False when there is none."""
+    async def delete(self, task: Task, tag: object) -> bool:
+        """Forget the record if it still is as it was read under this tag. False when it is not."""
         ...
 
     async def page(self, query: Query) -> Page:
-        """List records, newest first by (createTime, id); stable under inserts."""
+        """List records, newest first by (createTime, id); stable under inserts. Raises InvalidArgumentError for a bad token."""
         ...
 
     async def counts(self, now: datetime) -> Counts:
@@ -113,7 +117,7 @@ class Store(Protocol):
         ...
 
     async def purge(self, before: datetime, limit: int) -> Sequence[Task]:
-        """Forget tasks that ended before then, at most so many, and return them."""
+        """Forget tasks of every kind that ended before then, at most so many, and return them; and runners silent since then."""
         ...
 
     async def changed(self, task_id: str, after: int, patience: float) -> Stored | None:
@@ -146,7 +150,7 @@ class Caller(Protocol):
 class Queue(Protocol):
     """Cloud Tasks, or the embedded queue. Raises UnavailableError when out of reach."""
 
-    async def create(self, queue: str, name: str, message: TaskMessage | LookMessage, at: datetime) -> None:
+    async def create(self, queue: str, name: str, message: Message, at: datetime) -> None:
         """Put a message; one whose name is or was there is success and changes nothing."""
         ...
 
@@ -156,7 +160,7 @@ class Queue(Protocol):
 
 
 class Bodies(Protocol):
-    """Bodies too large for a record, under keys."""
+    """Bodies too large for a record, under keys. Raises UnavailableError when out of reach."""
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Keep a body; it is durable when this returns. The last one under a key counts."""

@@ -7,9 +7,9 @@ from longcall.core import lifecycle
 from longcall.core.attempt import Outcome, drained, lost
 from longcall.core.errors import OurFault
 from longcall.core.task import State, Task
-from longcall.core.wire import TaskMessage, message_name
 from longcall.engine import observe
-from longcall.engine.ports import Clock, Queue, Store, Stored
+from longcall.engine.owing import Owing
+from longcall.engine.ports import Clock, Store, Stored
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -55,9 +55,8 @@ class Settler:
     """Writes the ends of attempts. Queue first: what a version needs is queued before that version is written."""
 
     store: Store
-    queue: Queue
+    owing: Owing
     clock: Clock
-    call_queue: str
 
     async def settle(self, claim: Claim, outcome: Outcome) -> Task | None:
         """Write an outcome, waiting for a store or queue that is away; None when the attempt was no longer the claim's."""
@@ -78,7 +77,7 @@ class Settler:
     async def expire(self, stored: Stored) -> None:
         """End a task whose time is over before its next attempt, unless another version got in between. Raises UnavailableError."""
         expired = lifecycle.expire(stored.task, self.clock.now())
-        await self.owe(expired)
+        await self.owing.queue_for(expired)
         if await self.store.replace(expired, stored.tag):
             observe.task_expired(expired)
 
@@ -89,16 +88,9 @@ class Settler:
             if not claim.holds(stored.task):
                 break
             settled = lifecycle.settle(stored.task, outcome, self.clock.now(), self.clock.chance())
-            await self.owe(settled)
+            await self.owing.queue_for(settled)
             if await self.store.replace(settled, stored.tag):
                 observe.attempt_settled(settled, outcome)
                 return settled
         observe.outcome_late(claim.task_id, claim.attempt, outcome)
         return None
-
-    async def owe(self, task: Task) -> None:
-        """Queue what this version, not written yet, will need: its next attempt. Raises UnavailableError."""
-        if task.next_attempt_time is not None:
-            message = TaskMessage(task.id, task.create_time, task.version, task.next_attempt_time)
-            name = message_name(task.id, task.create_time, task.version)
-            await self.queue.create(self.call_queue, name, message, task.next_attempt_time)

@@ -13,7 +13,7 @@ import aiohttp
 
 from longcall.core.errors import UnavailableError
 from longcall.core.text import bytes_text, time_text
-from longcall.core.wire import LookMessage, TaskMessage, dumps, message_to_json
+from longcall.core.wire import Message, dumps, message_to_json
 
 WRITE_LIMIT = 5.0  # seconds
 DISPATCH_DEADLINE = "86415s"  # the most an App Engine task may have: 24 h and 15 s
@@ -36,7 +36,7 @@ class CloudTasks:
         ) as session:
             yield cls(session, endpoint.rstrip("/"))
 
-    async def create(self, queue: str, name: str, message: TaskMessage | LookMessage, at: datetime) -> None:
+    async def create(self, queue: str, name: str, message: Message, at: datetime) -> None:
         """Put a message; one whose name is or was there is success and changes nothing. Raises UnavailableError."""
         task = {
             "name": f"{queue}/tasks/{name}",

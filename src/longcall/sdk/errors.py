@@ -49,12 +49,18 @@ class ResourceExhaustedError(UnavailableError):
 
 
 class OutOfReachError(UnavailableError):
-    """No answer comes from the server. `may_exist` is the id of a task whose making was asked for and not answered."""
+    """No answer comes from the server at `url`; `sent` is False when nothing listens there at all.
 
-    def __init__(self, message: str, may_exist: str | None = None) -> None:
+    `may_exist` is the id of a task whose making was asked for and not answered.
+    """
+
+    def __init__(self, url: str, why: str, *, sent: bool = False, may_exist: str | None = None) -> None:
+        self.url = url
+        self.sent = sent
         self.may_exist = may_exist
+        said = f"the connection to {url} broke ({why})" if sent else f"nothing answers at {url} ({why})"
         made = f"; task {may_exist} may have been made: ask for it, or send the same again under this id" if may_exist else ""
-        super().__init__(f"{message}{made}")
+        super().__init__(f"{said}{made}")
 
 
 class NotLongcallError(OurFault):

@@ -14,6 +14,7 @@ from longcall.core.errors import FieldError, InvalidArgumentError
 from longcall.sdk.messages import DEFAULT_URL, Answer, Broken, Request
 
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=20)  # any number of waits at once
 CONNECT_LIMIT = 10.0  # seconds for DNS, TCP and TLS
 
 
@@ -34,8 +35,8 @@ class Server:
     def client_options(self) -> dict[str, Any]:
         """What both of httpx2's clients are made with. Proxies of the environment are used, but never for loopback."""
         headers = {"User-Agent": f"longcall/{__version__}"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
-        direct = {f"all://{httpx2.URL(self.base_url).netloc.decode()}": None} if _is_loopback(self.base_url) else None
-        return {"headers": headers, "mounts": direct, "timeout": CONNECT_LIMIT}
+        direct = {f"all://{httpx2.URL(self.base_url).netloc.decode()}": None} if is_loopback(self.base_url) else None
+        return {"headers": headers, "mounts": direct, "timeout": CONNECT_LIMIT, "limits": LIMITS}
 
     def request_options(self, request: Request) -> dict[str, Any]:
         """One request for httpx2. A body's bytes are asked for as they are: what lies between must not pack them."""
@@ -80,7 +81,8 @@ def _checked(text: str) -> str:
     return text.strip().rstrip("/")
 
 
-def _is_loopback(base_url: str) -> bool:
+def is_loopback(base_url: str) -> bool:
+    """Tell whether a URL means this machine."""
     host = httpx2.URL(base_url).host
     try:
         return ipaddress.ip_address(host).is_loopback

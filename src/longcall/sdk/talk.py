@@ -198,5 +198,4 @@ def _is_trouble(heard: Answer | Broken) -> bool:
 
 def _unanswered(heard: Broken, base_url: str, request: Request, *, may_have_arrived: bool) -> OutOfReachError:
     created = request.method == "POST" and may_have_arrived
-    said = f"the connection to {base_url} broke ({heard.why})" if heard.sent else f"nothing answers at {base_url} ({heard.why})"
-    return OutOfReachError(said, request.task_id if created else None)
+    return OutOfReachError(base_url, heard.why, sent=heard.sent, may_exist=request.task_id if created else None)

@@ -52,11 +52,13 @@ class MemoryStore:
         self._write(_Record(row, record.labels))
         return True
 
-    async def delete(self, task_id: str) -> bool:
-        """Forget a record. False when there is none."""
-        found = self._records.pop(task_id, None)
-        self._waiters.wake(task_id)
-        return found is not None
+    async def delete(self, task: Task, tag: object) -> bool:
+        """Forget the record if it still is as it was read under this tag. False when it is not."""
+        record = self._records.get(task.id)
+        if record is None or (record.row.version, record.row.create_time) != (tag, time_text(task.create_time)):
+            return False
+        self._forget(task.id)
+        return True
 
     async def page(self, query: Query) -> Page:
         """List records, newest first. Raises InvalidArgumentError for a bad token, NewerSchemaError."""
@@ -104,7 +106,7 @@ class MemoryStore:
         ended.sort(key=lambda row: (row.finish_time, row.id))
         gone = [task_of(row.doc) for row in ended[:limit]]
         for task in gone:
-            await self.delete(task.id)
+            self._forget(task.id)
         self._runners = {name: runner for name, runner in self._runners.items() if runner.beat_time >= before}
         return gone
 
@@ -114,6 +116,10 @@ class MemoryStore:
 
     async def ping(self) -> None:
         """Memory is always in reach."""
+
+    def _forget(self, task_id: str) -> None:
+        del self._records[task_id]
+        self._waiters.wake(task_id)
 
     def _write(self, record: _Record) -> None:
         self._records[record.row.id] = record

@@ -77,9 +77,9 @@ class SqliteStore:
         row = row_of(task)
         return await self._write(task.id, lambda connection: work.replace(connection, row, tag))
 
-    async def delete(self, task_id: str) -> bool:
-        """Forget a record. False when there is none."""
-        return await self._write(task_id, lambda connection: work.delete(connection, task_id))
+    async def delete(self, task: Task, tag: object) -> bool:
+        """Forget the record if it still is as it was read under this tag. False when it is not."""
+        return await self._write(task.id, lambda connection: work.delete(connection, task, tag))
 
     async def page(self, query: Query) -> Page:
         """List records, newest first. Raises InvalidArgumentError for a bad token, NewerSchemaError."""

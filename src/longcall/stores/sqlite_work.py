@@ -104,10 +104,13 @@ def replace(connection: sqlite3.Connection, row: Row, tag: object) -> bool:
     return connection.execute(_REPLACE, (row.version, *row[5:], row.id, tag, row.create_time)).rowcount == 1
 
 
-def delete(connection: sqlite3.Connection, task_id: str) -> bool:
-    """Forget a record and its labels. False when there is none."""
-    connection.execute("DELETE FROM task_label WHERE id = ?", (task_id,))
-    return connection.execute("DELETE FROM task WHERE id = ?", (task_id,)).rowcount == 1
+def delete(connection: sqlite3.Connection, task: Task, tag: object) -> bool:
+    """Forget the record with this tag, and its labels. False when that is not what is there."""
+    place = (task.id, tag, time_text(task.create_time))
+    if connection.execute("DELETE FROM task WHERE id = ? AND version = ? AND create_time = ?", place).rowcount == 0:
+        return False
+    connection.execute("DELETE FROM task_label WHERE id = ?", (task.id,))
+    return True
 
 
 def beat(connection: sqlite3.Connection, runner: Runner, now: datetime) -> None:
@@ -120,7 +123,7 @@ def purge(connection: sqlite3.Connection, before: datetime, limit: int) -> list[
     """Forget tasks that ended before then, and runners silent since. Raises NewerSchemaError, and then nothing is forgotten."""
     gone = [task_of(doc) for (doc,) in connection.execute(_ENDED, (time_text(before), limit))]
     for task in gone:
-        delete(connection, task.id)
+        delete(connection, task, task.version)
     connection.execute("DELETE FROM runner WHERE beat_time < ?", (time_text(before),))
     return gone
 

@@ -1,27 +1,29 @@
 """/v1: the HTTP API. Imported on first use, since FastAPI takes half a second."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from longcall.core import target, wire
 from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError
-from longcall.core.task import Kind, State
+from longcall.core.task import Kind, State, Task
 from longcall.engine import ports
 from longcall.engine.control import Control
 from longcall.engine.ports import Clock
+from longcall.engine.requeue import Requeue
 from longcall.engine.submit import Submitter
 from longcall.web import body, fields, problems
 from longcall.web.render import Renderer
-from longcall.web.schema import TaskIn, mistakes, parse_task
+from longcall.web.schema import Reader, TaskIn, mistakes
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}
@@ -29,8 +31,17 @@ _COMMON: dict[int | str, dict[str, Any]] = {400: {"description": "Invalid", **_P
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such task", **_PROBLEM}}
 
 
+Model = TypeVar("Model", bound=BaseModel)
+
+
 class _Given(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class RequeueIn(_Given):
+    """The body of a requeue."""
+
+    dry_run: bool = False
 
 
 class ReadQuery(_Given):
@@ -72,18 +83,35 @@ class ListQuery(_Given):
         )
 
 
-def make(submitter: Submitter, control: Control, clock: Clock, renderer: Renderer) -> FastAPI:
+@dataclass(frozen=True)
+class Parts:
+    """What the API calls and renders with."""
+
+    submitter: Submitter
+    control: Control
+    requeue: Requeue
+    clock: Clock
+    reader: Reader
+    renderer: Renderer
+
+    async def view(self, task: Task) -> wire.Json:
+        """A task with its callbacks, as readers see it."""
+        return self.renderer.view(task, await self.control.callbacks(task))
+
+
+def make(parts: Parts) -> FastAPI:
     """The API as an ASGI app."""
     api = FastAPI(title="Longcall", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     for kind in (LongcallError, HTTPException, Exception):
         api.add_exception_handler(kind, problems.answer)
     api.add_exception_handler(RequestValidationError, _mistaken)
-    _add_create(api, submitter, clock, renderer)
-    _add_reads(api, control, clock, renderer)
+    _add_create(api, parts)
+    _add_verbs(api, parts)
+    _add_reads(api, parts)
     return api
 
 
-def _add_create(api: FastAPI, submitter: Submitter, clock: Clock, renderer: Renderer) -> None:
+def _add_create(api: FastAPI, parts: Parts) -> None:
     asked = {"requestBody": {"required": True, "content": {"application/json": {"schema": TaskIn.model_json_schema()}}}}
     conflict: dict[int | str, dict[str, Any]] = {
         409: {"description": "Exists and differs", **_PROBLEM},
@@ -93,30 +121,64 @@ def _add_create(api: FastAPI, submitter: Submitter, clock: Clock, renderer: Rend
     @api.post("/v1/tasks", status_code=201, responses={**_COMMON, **conflict, 200: {"description": "It existed"}}, openapi_extra=asked)
     async def create_task(request: Request) -> Response:
         """Create a task. The same again answers 200 with the task that exists."""
-        task_id, spec = parse_task(await body.read_json(request), clock.now())
-        submitted = await submitter.submit(spec, task_id or _idempotency_key(request), _trace(request))
-        view = renderer.view(submitted.task) | {"warnings": target.warnings(spec)}
+        task_id, spec = parts.reader.task(await body.read_json(request), parts.clock.now())
+        submitted = await parts.submitter.submit(spec, task_id or _idempotency_key(request), _trace(request))
+        view = await parts.view(submitted.task) | {"warnings": target.warnings(spec)}
         status = HTTPStatus.CREATED if submitted.created else HTTPStatus.OK
         return _json(view, status, {"Location": view["links"]["self"]})
 
 
-def _add_reads(api: FastAPI, control: Control, clock: Clock, renderer: Renderer) -> None:
+def _add_verbs(api: FastAPI, parts: Parts) -> None:
+    responses = {**_COMMON, **_NOT_FOUND, 409: {"description": "Not in a state for that", **_PROBLEM}}
+
+    @api.post("/v1/tasks:requeue", responses=_COMMON)
+    async def requeue(request: Request) -> Response:
+        """Queue again whatever is overdue by five minutes: the way back after a purge. With `dryRun`, only say what."""
+        asked = _read_body(RequeueIn, await body.read_json(request))
+        found = await parts.requeue(dry_run=asked.dry_run)
+        return _json({"dryRun": asked.dry_run, "waiting": found.waiting, "running": found.running, "untold": found.untold})
+
+    @api.post("/v1/tasks/{task_id}:cancel", responses=responses)
+    async def cancel(task_id: str) -> Response:
+        """Cancel a task. A running call is closed by its runner within two seconds; the target may go on working."""
+        return _json(await parts.view(await parts.control.cancel(task_id)))
+
+    @api.post("/v1/tasks/{task_id}:retry", responses=responses)
+    async def retry(task_id: str) -> Response:
+        """Run a failed or cancelled task again, a waiting one now."""
+        return _json(await parts.view(await parts.control.retry(task_id)))
+
+    @api.delete("/v1/tasks/{task_id}", status_code=204, responses=responses)
+    async def forget(task_id: str) -> Response:
+        """Forget an ended task and its bodies."""
+        await parts.control.forget(task_id)
+        return Response(status_code=204)
+
+
+def _read_body(model: type[Model], data: object) -> Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise mistakes(error.errors(), model) from None
+
+
+def _add_reads(api: FastAPI, parts: Parts) -> None:
     @api.get("/v1/tasks", responses=_COMMON)
     async def list_tasks(query: Annotated[ListQuery, Query()]) -> Response:
         """List tasks, newest first, without bodies and attempts."""
-        page = await control.page(query.to_query(clock.now()))
-        return _json({"tasks": [renderer.row(task) for task in page.tasks], "nextPageToken": page.next_token})
+        page = await parts.control.page(query.to_query(parts.clock.now()))
+        return _json({"tasks": [parts.renderer.row(task) for task in page.tasks], "nextPageToken": page.next_token})
 
     @api.get("/v1/tasks/{task_id}", responses={**_COMMON, **_NOT_FOUND})
     async def get_task(task_id: str, query: Annotated[ReadQuery, Query()]) -> Response:
         """Read a task; with `wait`, once it has ended or the time is up."""
         patience = query.wait.total_seconds() if query.wait is not None else 0
-        return _json(renderer.view(await control.read(task_id, patience)))
+        return _json(await parts.view(await parts.control.read(task_id, patience)))
 
     @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND}, response_class=StreamingResponse)
     async def get_response(task_id: str) -> Response:
         """The body of the last response, as it came. It never runs in this origin."""
-        task, chunks = await control.body(task_id)
+        task, chunks = await parts.control.body(task_id)
         return StreamingResponse(chunks, headers=_harmless(task.response.headers if task.response else {}))
 
 

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import CallerMistake, OurFault, PermissionDeniedError
 from longcall.core.task import TaskSpec, Unreadable
-from longcall.core.wire import LookMessage, TaskMessage, dumps, message_from_json
+from longcall.core.wire import Message, TaskMessage, dumps, message_from_json
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.ports import Clock
 from longcall.web import body, problems
-from longcall.web.schema import parse_hand_put, parse_own
+from longcall.web.schema import Reader
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class DispatchDoor:
 
     dispatcher: Dispatcher
     clock: Clock
+    reader: Reader
     secret: str
     queue_parent: str
 
@@ -42,13 +43,27 @@ class DispatchDoor:
             raise PermissionDeniedError
 
     def _delivery(self, request: Request, raw: bytes) -> Delivery:
-        match message_or_task(raw):
-            case LookMessage() as look:
-                return look
+        match self._read(raw):
             case TaskMessage() as message:
-                return Visit(message.task, message.created, message.version, message.at, _own(message, raw))
-            case asked:
+                return Visit(message.task, message.created, message.version, message.at, self._own(message, raw))
+            case TaskSpec() | Unreadable() as asked:
                 return self._hand_put(request, asked)
+            case message:
+                return message
+
+    def _read(self, raw: bytes) -> Message | TaskSpec | Unreadable:
+        """A message of ours, a task put by hand, or nothing that can be read."""
+        try:
+            data = body.parse(raw)
+            return message_from_json(data) or self.reader.hand_put(data)
+        except CallerMistake as error:
+            return Unreadable(raw, str(error))
+
+    def _own(self, message: TaskMessage, raw: bytes) -> TaskSpec | Unreadable | None:
+        try:
+            return None if message.create is None else self.reader.own(message.create)
+        except CallerMistake as error:
+            return Unreadable(raw, str(error))
 
     def _hand_put(self, request: Request, asked: TaskSpec | Unreadable) -> HandPut:
         name = _queue_header(request, "TaskName") or "unnamed"
@@ -60,22 +75,6 @@ class DispatchDoor:
             return datetime.fromtimestamp(float(text), UTC)
         except (ValueError, OverflowError):
             return self.clock.now()
-
-
-def message_or_task(raw: bytes) -> TaskMessage | LookMessage | TaskSpec | Unreadable:
-    """What a body says: a message of ours, a task put by hand, or nothing that can be read."""
-    try:
-        data = body.parse(raw)
-        return message_from_json(data) or parse_hand_put(data)
-    except CallerMistake as error:
-        return Unreadable(raw, str(error))
-
-
-def _own(message: TaskMessage, raw: bytes) -> TaskSpec | Unreadable | None:
-    try:
-        return None if message.create is None else parse_own(message.create)
-    except CallerMistake as error:
-        return Unreadable(raw, str(error))
 
 
 def _queue_header(request: Request, name: str) -> str:

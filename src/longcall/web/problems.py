@@ -9,6 +9,7 @@ from starlette.responses import Response
 from longcall.core.errors import (
     AlreadyExistsError,
     CallerMistake,
+    FailedPreconditionError,
     InvalidArgumentError,
     LongcallError,
     MayExistError,
@@ -38,7 +39,7 @@ def status_of(error: LongcallError) -> HTTPStatus:
             return HTTPStatus.NOT_FOUND
         case PermissionDeniedError():
             return HTTPStatus.FORBIDDEN
-        case AlreadyExistsError():
+        case AlreadyExistsError() | FailedPreconditionError():
             return HTTPStatus.CONFLICT
         case CallerMistake():
             return HTTPStatus.BAD_REQUEST

@@ -1,5 +1,6 @@
 """Tasks as readers see them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from longcall.core import wire
@@ -13,9 +14,9 @@ class Renderer:
     public_url: str
     redact: frozenset[str] = wire.ALWAYS_REDACTED
 
-    def view(self, task: Task) -> wire.Json:
-        """One task, whole."""
-        return wire.view(task, self.public_url, self.redact)
+    def view(self, task: Task, callbacks: Iterable[Task] = ()) -> wire.Json:
+        """One task, whole, with what became of its callbacks."""
+        return wire.view(task, self.public_url, self.redact, callbacks)
 
     def row(self, task: Task) -> wire.Json:
         """A list's entry."""

@@ -1,16 +1,30 @@
 """A task as strangers write it: every field checked, every mistake pointed at."""
 
 import difflib
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from longcall.core.callback import EVENTS
 from longcall.core.errors import FieldError, InvalidArgumentError, TooLargeError
 from longcall.core.retry import Jitter, RetryPolicy
-from longcall.core.task import MAX_AHEAD, MAX_ATTEMPT, HttpRequest, NoAuth, OAuthToken, OidcToken, StoredBody, TaskSpec
+from longcall.core.task import (
+    CALLBACK_RETRIES,
+    MAX_AHEAD,
+    MAX_ATTEMPT,
+    Callback,
+    HttpRequest,
+    NoAuth,
+    OAuthToken,
+    OidcToken,
+    StoredBody,
+    TaskSpec,
+)
 from longcall.core.text import duration_text
 from longcall.core.wire import dumps
 from longcall.web import fields
@@ -20,7 +34,7 @@ _DEFAULT = RetryPolicy()
 _INSTEAD = {
     "retryConfig": "Longcall retries by its own policy, retry: maxAttempts, minBackoff, maxBackoff, multiplier, jitter, retryOn",
     "dispatchDeadline": "Longcall's own limit is attemptTimeout, up to 24 h",
-    "callback": "this release has no callbacks yet: ask for the task, or wait for it",
+    "pubsub": "this release tells by HTTP only: give callback.url",
     "appEngineHttpRequest": "Longcall calls what httpRequest says",
 }
 
@@ -49,7 +63,7 @@ class OAuthTokenIn(Edge):
 
 
 class StoredBodyIn(Edge):
-    """Where the body of one of our own messages lies."""
+    """What is known of the body of one of our own messages that lies in the body store."""
 
     size: int
     sha256: str
@@ -134,6 +148,41 @@ class RetryIn(Edge):
         )
 
 
+class CallbackRetryIn(RetryIn):
+    """The policy of a callback: its own defaults."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=10_000)] = CALLBACK_RETRIES.max_attempts
+    min_backoff: fields.Wait = CALLBACK_RETRIES.min_backoff
+    max_backoff: fields.Wait = CALLBACK_RETRIES.max_backoff
+    multiplier: Annotated[float, Field(ge=1, le=1000)] = CALLBACK_RETRIES.multiplier
+    retry_on: list[fields.RetryOn] = Field(default_factory=lambda: list(CALLBACK_RETRIES.retry_on))
+
+
+class CallbackIn(Edge):
+    """Who is told when the task ends. `secret` must be one of those that are configured."""
+
+    url: fields.Url
+    on: Annotated[list[Literal["succeeded", "failed", "cancelled"]], Field(min_length=1)] = Field(default_factory=lambda: list(EVENTS))  # type: ignore[arg-type] # EVENTS are these
+    secret: str = "default"  # noqa: S105 — a secret's name, not a secret
+    headers: fields.Headers = Field(default_factory=dict)
+    oidc_token: OidcTokenIn | None = None
+    retry: CallbackRetryIn = Field(default_factory=CallbackRetryIn)
+    attempt_timeout: fields.Attempt = timedelta(seconds=30)
+
+    @field_validator("secret")
+    @classmethod
+    def _configured(cls, name: str, info: ValidationInfo) -> str:
+        known: Collection[str] = (info.context or {}).get("secrets", ())
+        if name not in known:
+            raise fields.refuse(f"no webhook secret named {name} is configured here: LONGCALL_WEBHOOK_SECRETS names them")
+        return name
+
+    def to_callback(self) -> Callback:
+        """The core's value."""
+        auth = OidcToken(self.oidc_token.service_account_email, self.oidc_token.audience) if self.oidc_token else None
+        return Callback(self.url, tuple(self.on), self.secret, self.headers, auth, self.retry.to_policy(), self.attempt_timeout)
+
+
 class HandPutIn(Edge):
     """A task put on the queue by hand: its id and time are Cloud Tasks' own."""
 
@@ -143,6 +192,7 @@ class HandPutIn(Edge):
     idle_timeout: fields.Attempt | None = None
     task_timeout: fields.Span | None = None
     retry: RetryIn = Field(default_factory=RetryIn)
+    callback: CallbackIn | None = None
     labels: Annotated[dict[fields.LabelName, Annotated[str, Field(max_length=255)]], Field(max_length=64)] = Field(default_factory=dict)
 
     def to_spec(self, schedule_time: datetime | None = None) -> TaskSpec:
@@ -155,6 +205,7 @@ class HandPutIn(Edge):
             idle_timeout=self.idle_timeout,
             task_timeout=self.task_timeout,
             retry=self.retry.to_policy(),
+            callback=self.callback.to_callback() if self.callback else None,
             labels=self.labels,
         )
 
@@ -173,30 +224,33 @@ class OwnTaskIn(HandPutIn):
     schedule_time: fields.Time | None = None
 
 
-def parse_task(data: object, now: datetime) -> tuple[str | None, TaskSpec]:
-    """Read a create: the id, if given, and the task as asked for. Raises InvalidArgumentError or TooLargeError."""
-    asked = _checked(TaskIn, data)
-    if asked.schedule_time is not None and asked.schedule_time > now + MAX_AHEAD:
-        raise InvalidArgumentError(FieldError("/scheduleTime", "it may be at most 28 days ahead"))
-    return asked.id, asked.to_spec(asked.schedule_time)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads tasks, knowing which webhook secrets are configured. Raises InvalidArgumentError or TooLargeError."""
 
+    secrets: frozenset[str] = frozenset()
 
-def parse_hand_put(data: object) -> TaskSpec:
-    """Read a task put on the queue by hand. Raises InvalidArgumentError or TooLargeError."""
-    return _checked(HandPutIn, data).to_spec()
+    def task(self, data: object, now: datetime) -> tuple[str | None, TaskSpec]:
+        """Read a create: the id, if given, and the task as asked for."""
+        asked = self._checked(TaskIn, data)
+        if asked.schedule_time is not None and asked.schedule_time > now + MAX_AHEAD:
+            raise InvalidArgumentError(FieldError("/scheduleTime", "it may be at most 28 days ahead"))
+        return asked.id, asked.to_spec(asked.schedule_time)
 
+    def hand_put(self, data: object) -> TaskSpec:
+        """Read a task put on the queue by hand."""
+        return self._checked(HandPutIn, data).to_spec()
 
-def parse_own(data: object) -> TaskSpec:
-    """Read the task in a message of our own. Raises InvalidArgumentError or TooLargeError."""
-    asked = _checked(OwnTaskIn, data)
-    return asked.to_spec(asked.schedule_time)
+    def own(self, data: object) -> TaskSpec:
+        """Read the task in a message of our own."""
+        asked = self._checked(OwnTaskIn, data)
+        return asked.to_spec(asked.schedule_time)
 
-
-def _checked(model: type[Model], data: object) -> Model:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise mistakes(error.errors(), model) from None
+    def _checked(self, model: type[Model], data: object) -> Model:
+        try:
+            return model.model_validate(data, context={"secrets": self.secrets})
+        except ValidationError as error:
+            raise mistakes(error.errors(), model) from None
 
 
 def mistakes(errors: list[ErrorDetails], model: type[BaseModel] | None = None) -> InvalidArgumentError | TooLargeError:

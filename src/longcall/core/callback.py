@@ -1,0 +1,60 @@
+"""The message to the caller when a task ends. It is a task itself, made from the record that ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from longcall.core import lifecycle, wire
+from longcall.core.task import Callback, HttpRequest, Kind, State, Task, TaskSpec, Unreadable
+from longcall.core.text import time_text
+
+PARENT, EVENT = "longcall.parent", "longcall.event"
+_EVENTS = {State.SUCCEEDED: "succeeded", State.FAILED: "failed", State.CANCELLED: "cancelled"}
+EVENTS = tuple(_EVENTS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """How an end is told: where the API is reached, and which headers' values nobody is shown."""
+
+    public_url: str = ""
+    redact: frozenset[str] = wire.ALWAYS_REDACTED
+
+    def task(self, parent: Task, wanted: Callback, queue: str, now: datetime) -> Task:
+        """The callback's task for the end that the parent's record states."""
+        event = _EVENTS[parent.state]
+        request = HttpRequest(
+            url=wanted.url,
+            headers={**wanted.headers, "Content-Type": "application/json"},
+            body=self.body(parent),
+            auth=wanted.auth,
+        )
+        spec = TaskSpec(
+            request=request,
+            attempt_timeout=wanted.attempt_timeout,
+            retry=wanted.retry,
+            sign_with=wanted.secret,
+            labels={PARENT: parent.id, EVENT: event},
+        )
+        made = lifecycle.create(task_id(parent.id, parent.version), spec, queue=queue, trace=parent.trace, now=now)
+        return lifecycle.of_parent(made, Kind.CALLBACK, parent.id)
+
+    def body(self, task: Task) -> bytes:
+        """`{"type": "task.failed", …}`: the task as readers see it, without what was asked for in full, with its last attempt only."""
+        view = wire.view(task, self.public_url, self.redact)
+        for asked in ("headers", "body"):
+            view["httpRequest"].pop(asked, None)
+        view["attempts"] = view["attempts"][-1:]
+        told = {"type": f"task.{_EVENTS[task.state]}", "timestamp": time_text(task.finish_time or task.update_time), "schema": 1}
+        return wire.dumps(told | {"data": {"task": view}})
+
+
+def task_id(parent: str, version: int) -> str:
+    """The id of the callback for one end: a task that fails, is run again and succeeds, calls back twice."""
+    return f"{parent}.callback-{version}"
+
+
+def wanted(task: Task) -> Callback | None:
+    """The callback that this record's end calls for; None when it has not ended, or nobody wants to hear of it."""
+    if isinstance(task.spec, Unreadable) or task.spec.callback is None or _EVENTS.get(task.state) not in task.spec.callback.on:
+        return None
+    return task.spec.callback

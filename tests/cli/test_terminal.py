@@ -1,0 +1,103 @@
+"""What people see: the same commands on a terminal."""
+
+import asyncio
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from longcall.sdk.server import new_id
+from tests.sdk.service import Service
+from tests.target import Line, Serve, Target
+
+Start = Callable[[Serve], Awaitable[Target]]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What was written to the terminal, with its colours, and the exit code."""
+
+    raw: str
+    code: int
+
+    @property
+    def text(self) -> str:
+        """Without colours and cursor movements."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw).replace("\r\n", "\n")
+
+
+@pytest.fixture
+def on_terminal(up: Service) -> Callable[..., Awaitable[Screen]]:
+    """Run `longcall …` on a terminal of its own, 100 columns wide."""
+
+    def run(*arguments: str) -> Screen:
+        environ = {**os.environ, "LONGCALL_URL": up.api, "COLUMNS": "100", "TERM": "xterm-256color", "NO_COLOR": ""}  # noqa: TID251 — a test gives its environment on
+        terminal, theirs = pty.openpty()
+        command = [sys.executable, "-m", "longcall", *arguments]
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as process:
+            os.close(theirs)
+            shown = b""
+            while chunk := _read(terminal):
+                shown += chunk
+        os.close(terminal)
+        return Screen(shown.decode(), process.returncode)
+
+    return lambda *arguments: asyncio.to_thread(run, *arguments)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so that the other side is gone
+        return b""
+
+
+async def flaky(line: Line) -> None:
+    """Answer 503 once, then JSON."""
+    await line.request()
+    if len(line.seen) == 1:
+        await line.answer(503, b"not yet")
+    else:
+        await line.answer(200, b'{"loss": 0.1}', "Content-Type: application/json")
+
+
+async def test_a_wait_is_a_live_line_and_then_its_result(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
+    """State, elapsed time and attempt while it lasts; then one sentence, and the JSON to read."""
+    target = await serve(flaky)
+    screen = await on_terminal("submit", target.url, "--wait", "--retry", "min=1s,max-backoff=1s,jitter=none")
+    assert screen.code == 0
+    assert re.search(r"WAITING  [\d.]+m?s  attempt 1 was answered 503, attempt 2 (in [\d.]+m?s|is due)", screen.text)
+    assert "succeeded after " in screen.text
+    assert '"loss": 0.1' in screen.text
+    assert "\x1b[" in screen.raw
+
+
+async def test_status_and_list_are_tables(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
+    """Everything about a task on few lines, and the newest tasks below a header."""
+    target, task_id = await serve(flaky), new_id()
+    made = await on_terminal("submit", target.url, "--id", task_id, "--retry", "max=1", "--label", "team=ml")
+    assert f"wait for it with `longcall wait {task_id}`" in made.text
+    assert (await on_terminal("wait", task_id)).code == 1
+    status = (await on_terminal("status", task_id)).text
+    assert status.startswith(f"{task_id}  FAILED\n")
+    assert all(part in status for part in (f"POST {target.url}", "team=ml", "the target answered 503", "response 503", "ago)"))
+    listed = (await on_terminal("list", "--label", "team=ml")).text.splitlines()
+    assert listed[0].split() == ["id", "state", "attempts", "age", "call"]
+    assert all(len(line.rstrip()) <= 100 for line in listed)
+
+
+async def test_what_is_no_text_does_not_reach_the_terminal(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
+    """Bytes are for files."""
+
+    async def image(line: Line) -> None:
+        await line.request()
+        await line.answer(200, bytes(range(256)), "Content-Type: image/png")
+
+    screen = await on_terminal("submit", (await serve(image)).url, "--wait")
+    assert screen.code == 0
+    assert "the answer is no text (200, image/png, 256 bytes)" in screen.text
