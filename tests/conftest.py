@@ -8,12 +8,14 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from longcall.telemetry import set_up_silence
 from tests.target import Serve, Target
 
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 — tests must know where they run
 # A laptop that is busy is no failure: no example passes or fails by a time.
 settings.register_profile("longcall", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200 if IN_CI else 100)
 settings.load_profile("longcall")
+set_up_silence()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -3,50 +3,88 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longcall.core.errors import LongcallError
+    from longcall.core.errors import (
+        AlreadyExistsError,
+        FailedPreconditionError,
+        InvalidArgumentError,
+        LongcallError,
+        NotFoundError,
+        PermissionDeniedError,
+        UnavailableError,
+    )
     from longcall.core.retry import RetryPolicy
-    from longcall.core.task import OAuthToken, OidcToken
+    from longcall.core.task import Callback, OAuthToken, OidcToken
+    from longcall.sdk import webhooks
     from longcall.sdk.async_client import AsyncLongcall
     from longcall.sdk.client import Longcall, Task
     from longcall.sdk.cloud_task import cloud_task
-    from longcall.sdk.errors import TaskCancelled, TaskFailed, WaitTimeout
+    from longcall.sdk.errors import NoResponseError, OutOfReachError, TaskCancelled, TaskFailed, UnauthenticatedError, WaitTimeout
+    from longcall.sdk.view import Requeued, Told
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyExistsError",
     "AsyncLongcall",
+    "Callback",
+    "FailedPreconditionError",
+    "InvalidArgumentError",
     "Longcall",
     "LongcallError",
+    "NoResponseError",
+    "NotFoundError",
     "OAuthToken",
     "OidcToken",
+    "OutOfReachError",
+    "PermissionDeniedError",
+    "Requeued",
     "RetryPolicy",
     "Task",
     "TaskCancelled",
     "TaskFailed",
+    "Told",
+    "UnauthenticatedError",
+    "UnavailableError",
     "WaitTimeout",
     "cloud_task",
+    "webhooks",
 ]
 
 _HOMES = {
+    "AlreadyExistsError": "core.errors",
     "AsyncLongcall": "sdk.async_client",
+    "Callback": "core.task",
+    "FailedPreconditionError": "core.errors",
+    "InvalidArgumentError": "core.errors",
     "Longcall": "sdk.client",
     "LongcallError": "core.errors",
+    "NoResponseError": "sdk.errors",
+    "NotFoundError": "core.errors",
     "OAuthToken": "core.task",
     "OidcToken": "core.task",
+    "OutOfReachError": "sdk.errors",
+    "PermissionDeniedError": "core.errors",
+    "Requeued": "sdk.view",
     "RetryPolicy": "core.retry",
     "Task": "sdk.client",
     "TaskCancelled": "sdk.errors",
     "TaskFailed": "sdk.errors",
+    "Told": "sdk.view",
+    "UnauthenticatedError": "sdk.errors",
+    "UnavailableError": "core.errors",
     "WaitTimeout": "sdk.errors",
     "cloud_task": "sdk.cloud_task",
 }
+_MODULES = {"webhooks": "sdk.webhooks"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 — PEP 562: a module's attribute is anything
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 — `import longcall` costs nothing
 
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -1,14 +1,16 @@
 """A whole engine on a memory store, with time, targets and queue by hand."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from longcall.core.attempt import Outcome
 from longcall.core.callback import Teller
 from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.signing import secret_of
-from longcall.core.task import Task, TaskSpec, Unreadable
+from longcall.core.task import Callback, Task, TaskSpec, Unreadable
 from longcall.core.wire import LookMessage, Message, TaskMessage, spec_from_json
 from longcall.engine.admit import Admission
 from longcall.engine.calls import Calls, Room
@@ -16,11 +18,11 @@ from longcall.engine.control import Control
 from longcall.engine.dispatch import Answer, Dispatcher
 from longcall.engine.lease import Lease
 from longcall.engine.owing import Owing
-from longcall.engine.ports import Stored
+from longcall.engine.ports import CallRequest, Stored
 from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitted, Submitter
 from longcall.stores.memory import MemoryStore
-from longcall.testing import FakeBodies, FakeCaller, FakeClock, FakeQueue, Put
+from longcall.testing import FakeBodies, FakeCaller, FakeClock, FakeQueue, Put, ok, settled
 from tests.making import QUEUE, spec
 
 CONTROL = "projects/longcall/locations/local/queues/control"
@@ -78,6 +80,7 @@ class House:
     clock: FakeClock = field(default_factory=FakeClock)
     queue: FakeQueue = field(default_factory=FakeQueue)
     bodies: FakeBodies = field(default_factory=FakeBodies)
+    hook: Callback = field(default_factory=lambda: Callback("http://127.0.0.1:9/hook"))
 
     def __post_init__(self) -> None:
         """Fill in what depends on the clock."""
@@ -120,9 +123,78 @@ class House:
         """The looks queued so far."""
         return [put.message for put in self.queue.puts if isinstance(put.message, LookMessage)]
 
+    def first_message(self, task_id: str) -> Delivery:
+        """The message that a task was created with."""
+        (found,) = (
+            put.message for put in self.queue.puts if getattr(put.message, "task", "") == task_id and getattr(put.message, "create", None)
+        )
+        return visit(found)
+
+    def visit_of(self, message: Message) -> Delivery:
+        """What the queue's door makes of a message."""
+        return visit(message)
+
+    async def seasoned(self, name: str) -> Runner:
+        """A runner that has been beating for over a minute, so that others' leases are over and it may say so."""
+        runner = await self.runner(name)
+        for _ in range(7):
+            await self.clock.advance(9)
+            await runner.lease.beat()
+        return runner
+
+    async def kill(self, runner: Runner) -> None:
+        """End a runner as a kill would: what was under way stops for ever."""
+        for work in [*runner.calls._work, *(call.running for call in runner.calls._held.values())]:  # noqa: SLF001 — a death asks nobody
+            if work is not None:
+                work.cancel()
+        await settled()
+
+    async def lose(self, name: str, message: int | str) -> None:
+        """Have a runner take a task, by the message of a version or by its first one, and die."""
+        runner = await self.runner(name)
+        line = Line()
+        self.caller.answer = line
+        about = visit(self.put(message).message) if isinstance(message, int) else self.first_message(message)
+        delivery = asyncio.create_task(runner.dispatcher.dispatch(about))
+        await line.open.wait()
+        delivery.cancel()
+        await self.kill(runner)
+        self.caller.answer = None
+
+    async def task_or_not_found(self, task_id: str) -> Task:
+        """Read as the API does."""
+        return await self.control.read(task_id)
+
     async def deliver(self, runner: Runner, version: int) -> Answer:
         """Deliver the message of a version to a runner."""
         return await runner.dispatcher.dispatch(visit(self.put(version).message))
+
+
+class Line:
+    """A call that stays open until the test ends it."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.ends: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self, _: CallRequest) -> Outcome:
+        """Hold the call."""
+        self.open.set()
+        return await asyncio.shield(self.ends)
+
+    def end(self, house: House, status: int = 200) -> None:
+        """Let the target answer."""
+        self.ends.set_result(ok(house.clock.now(), status))
+
+
+def answers(house: House, *statuses: int) -> Callable[[CallRequest], Awaitable[Outcome]]:
+    """Targets that answer so, one call after the other."""
+    left = list(statuses)
+
+    async def answer(_: CallRequest) -> Outcome:
+        return ok(house.clock.now(), left.pop(0))
+
+    return answer
 
 
 def visit(message: Message) -> Delivery:

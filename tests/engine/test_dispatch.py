@@ -13,7 +13,7 @@ from longcall.engine.calls import Room
 from longcall.engine.ports import CallRequest, Query
 from longcall.engine.requeue import take_over
 from longcall.testing import ok, settled
-from tests.engine.house import House, hand_put, visit
+from tests.engine.house import House, Line, answers, hand_put, visit
 from tests.making import spec
 
 MINUTE = timedelta(minutes=1)
@@ -24,19 +24,6 @@ STEADY = RetryPolicy(min_backoff=MINUTE, max_backoff=MINUTE, jitter=Jitter.NONE)
 def house() -> House:
     """An engine with everything by hand."""
     return House()
-
-
-class Line:
-    """A call that stays open until the test ends it."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.ends: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    async def __call__(self, _: CallRequest) -> Outcome:
-        """Hold the call."""
-        self.open.set()
-        return await self.ends
 
 
 async def test_a_dispatch_takes_calls_decides_and_answers(house: House) -> None:
@@ -55,7 +42,7 @@ async def test_a_dispatch_takes_calls_decides_and_answers(house: House) -> None:
 async def test_a_retry_is_a_message_and_not_a_sleep(house: House) -> None:
     """After a 503 the record WAITS, its message is in the queue for that time, and nothing of it is left in memory."""
     await house.submit(asked=spec(retry=STEADY))
-    house.caller.answer = _answers(503, 200)
+    house.caller.answer = answers(house, 503, 200)
     runner = await house.runner()
     assert (await house.deliver(runner, 1)).status == 200
     task = await house.task()
@@ -65,19 +52,10 @@ async def test_a_retry_is_a_message_and_not_a_sleep(house: House) -> None:
     assert (await house.task()).state is State.SUCCEEDED
 
 
-def _answers(*statuses: int):  # type: ignore[no-untyped-def] # noqa: ANN202 — a caller's answer, one status after the other
-    left = list(statuses)
-
-    async def answer(_: CallRequest) -> Outcome:
-        return ok(House().clock.now(), left.pop(0))
-
-    return answer
-
-
 async def test_queue_first_before_the_record(house: House) -> None:
     """[queue-first] What a version needs is in the queue before the version is written: a death in between loses nothing."""
     await house.submit(asked=spec(retry=STEADY))
-    house.caller.answer = _answers(503)
+    house.caller.answer = answers(house, 503)
     runner = await house.runner()
     order: list[str] = []
     create, write = house.queue.create, house.store.replace
@@ -304,33 +282,11 @@ async def test_a_dropped_dispatch_lets_the_call_go_on(house: House) -> None:
     assert (await house.task()).state is State.SUCCEEDED
 
 
-class Lost:
-    """A runner took a task and is gone without a word."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-
-    async def happens(self) -> None:
-        """Take, then die: what was under way stops for ever."""
-        await self.house.submit(asked=spec(retry=STEADY))
-        runner = await self.house.runner("r-dead")
-        line = Line()
-        self.house.caller.answer = line
-        delivery = asyncio.create_task(self.house.deliver(runner, 1))
-        await line.open.wait()
-        for work in [delivery, *runner.calls._work]:  # noqa: SLF001 — a death asks nobody
-            work.cancel()
-        await settled()
-        self.house.caller.answer = None
-
-
 async def test_a_lost_runner_s_task_is_taken_up_again(house: House) -> None:
     """Its lease runs out; its look finds its tasks, settles them as lost, and they go again at once by their policy."""
-    await Lost(house).happens()
-    other = await house.runner("r-2")
-    for _ in range(7):
-        await house.clock.advance(9)
-        await other.lease.beat()
+    await house.submit(asked=spec(retry=STEADY))
+    await house.lose("r-dead", 1)
+    other = await house.seasoned("r-2")
     look = house.looks()[0]
     assert (await other.dispatcher.dispatch(look)).details == {"runner": "r-dead", "alive": False, "lost": 1}
     task = await house.task()
@@ -344,7 +300,8 @@ async def test_a_lost_runner_s_task_is_taken_up_again(house: House) -> None:
 
 async def test_a_young_runner_declares_nobody_lost(house: House) -> None:
     """[own-lease] In its first 35 s, or after a beat of its own failed, a runner has the look come again."""
-    await Lost(house).happens()
+    await house.submit(asked=spec(retry=STEADY))
+    await house.lose("r-dead", 1)
     await house.clock.advance(60)
     young = await house.runner("r-2")
     assert (await young.dispatcher.dispatch(house.looks()[0])).status == 429
@@ -364,11 +321,9 @@ async def test_the_look_at_a_live_runner_goes_on(house: House) -> None:
 
 async def test_the_look_stays_until_nothing_is_left(house: House) -> None:
     """[look-stays] A store that fails half way through has the look come again."""
-    await Lost(house).happens()
-    other = await house.runner("r-2")
-    for _ in range(7):
-        await house.clock.advance(9)
-        await other.lease.beat()
+    await house.submit(asked=spec(retry=STEADY))
+    await house.lose("r-dead", 1)
+    other = await house.seasoned("r-2")
     house.queue.away = True
     with pytest.raises(UnavailableError):
         await other.dispatcher.dispatch(house.looks()[0])
@@ -377,7 +332,8 @@ async def test_the_look_stays_until_nothing_is_left(house: House) -> None:
 
 async def test_a_data_folder_s_next_process_settles_what_was_left(house: House) -> None:
     """Under `up` nobody else can own anything: every RUNNING task is settled as lost before serving."""
-    await Lost(house).happens()
+    await house.submit(asked=spec(retry=STEADY))
+    await house.lose("r-dead", 1)
     assert await take_over(house.store, house.settler) == 1
     task = await house.task()
     assert (task.state, task.attempts[0].outcome) == (State.WAITING, "interrupted")
@@ -403,7 +359,8 @@ async def test_a_drain_settles_every_call_and_counts_none(house: House) -> None:
 
 async def test_a_runner_lost_while_draining_loses_nothing(house: House) -> None:
     """`drained` is in its lease record first: whoever settles its calls settles them as drained."""
-    await Lost(house).happens()
+    await house.submit(asked=spec(retry=STEADY))
+    await house.lose("r-dead", 1)
     dead = await house.runner("r-dead", beating=False)
     dead.lease.drained = True
     await dead.lease.beat()

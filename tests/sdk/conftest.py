@@ -34,7 +34,6 @@ class Client:
     async def content(self, task: Any) -> bytes:  # noqa: ANN401 — either kind of task
         """A response's body."""
         if isinstance(task, AsyncTask):
-            assert task.response is not None
             return await task.response.read()
         return await asyncio.to_thread(lambda: bytes(task.response.content))
 

@@ -29,7 +29,7 @@ def told(status: int, **fields: object) -> Answer:
         (told(403, code="PERMISSION_DENIED", detail="x"), errors.PermissionDeniedError),
         (told(404, code="NOT_FOUND", detail="x"), errors.NotFoundError),
         (told(409, code="ALREADY_EXISTS", detail="x"), errors.AlreadyExistsError),
-        (told(409, code="FAILED_PRECONDITION", detail="x"), errors.CallerMistake),
+        (told(409, code="FAILED_PRECONDITION", detail="x"), errors.FailedPreconditionError),
         (told(429, code="RESOURCE_EXHAUSTED", detail="x"), ResourceExhaustedError),
         (told(500, code="INTERNAL", detail="x"), errors.OurFault),
         (told(503, code="UNAVAILABLE", detail="x"), errors.UnavailableError),

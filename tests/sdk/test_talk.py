@@ -15,7 +15,8 @@ from longcall.core.text import parse_duration
 from longcall.core.wire import Json
 from longcall.sdk.errors import NotLongcallError, OutOfReachError, TaskCancelled, TaskFailed, WaitTimeout
 from longcall.sdk.messages import Answer, Broken, Request, create_request, read_request
-from longcall.sdk.talk import LAST_PAUSE, Talk, Talks, once
+from longcall.sdk.talk import Talks
+from longcall.sdk.tries import LAST_PAUSE, Talk, once
 from longcall.sdk.view import TaskView, view_fields
 
 SERVER = "http://127.0.0.1:8080"

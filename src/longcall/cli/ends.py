@@ -27,6 +27,8 @@ from longcall.sdk.server import is_loopback
 FINE, FAILED, USAGE, OUT_OF_REACH, STILL_RUNNING, NO_SUCH_TASK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 _OPTIONS = {
     "/attemptTimeout": "--timeout",
+    "/callback/url": "--callback",
+    "/callback": "--callback",
     "/connectTimeout": "--connect-timeout",
     "/createdAfter": "--since",
     "/httpRequest/body": "-d",
@@ -105,11 +107,8 @@ def sentence(error: LongcallError, follow: Follow | None = None) -> str:
     match error:
         case InvalidArgumentError():
             return "; ".join(_named(each) for each in error.errors)
-        case OutOfReachError(may_exist=str(task_id)):
-            return f"{error}: ask with `{Follow(task_id, follow.url if follow else None).command}`"
         case OutOfReachError():
-            here = is_loopback(error.url) and not error.sent
-            return f"{error}: {'start it with `longcall up`, or give --url' if here else 'is --url, or LONGCALL_URL, right?'}"
+            return f"{error}{_way_on(error, follow)}"
         case MayExistError() if follow:
             return f"{error}: ask with `{follow.command}`"
         case AlreadyExistsError():
@@ -133,6 +132,15 @@ def failure_sentence(failure: Failure) -> str:
         return failure.message
     ran = "the target may have run" if failure.may_have_run else "the target has not run"
     return f"{failure.reason}: {failure.message}; {ran}"
+
+
+def _way_on(error: OutOfReachError, follow: Follow | None) -> str:
+    if error.may_exist is not None:
+        return f": ask with `{Follow(error.may_exist, follow.url if follow else None).command}`"
+    if error.may_be_done:
+        return ""
+    here = is_loopback(error.url) and not error.sent
+    return f": {'start it with `longcall up`, or give --url' if here else 'is --url, or LONGCALL_URL, right?'}"
 
 
 def _named(error: FieldError) -> str:

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from longcall.cli.ends import failure_sentence, say
+from longcall.cli.answer import excerpt, what_came
+from longcall.cli.ends import failure_sentence
 from longcall.core.attempt import Attempt
+from longcall.core.callback import EVENTS
 from longcall.core.task import State
 from longcall.core.text import time_text
 from longcall.core.wire import Json
 from longcall.sdk.client import Task
-from longcall.sdk.view import Response
+from longcall.sdk.view import Requeued
 
 STYLES = {
     State.SCHEDULED: "blue",
@@ -25,7 +27,6 @@ STYLES = {
     State.FAILED: "red",
     State.CANCELLED: "magenta",
 }
-EXCERPT = 300  # characters
 WIDE = 110  # columns that hold an id and a whole call
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -97,43 +98,22 @@ def print_list(tasks: Iterable[Task]) -> None:
     console.print(_list_table(found, short=console.width < WIDE) if found else Text("no tasks", "dim"))
 
 
-def print_body(response: Response | None) -> None:
-    """The target's answer: its bytes as they came for a pipe, something to read for people."""
-    if response is None or not response.size:
-        return
-    if response.truncated:
-        say(f"the answer was longer than is kept: these are its first {response.size} bytes", "yellow")
-    if sys.stdout.isatty():
-        _print_readable(response)
-    else:
-        sys.stdout.buffer.write(response.content)
-        sys.stdout.buffer.flush()
+def print_requeued(found: Requeued) -> None:
+    """One line a task: why it is overdue, and its id; a tab between them for a pipe."""
+    rows = [(name, task_id) for name, ids in vars(found).items() for task_id in ids]
+    if not sys.stdout.isatty():
+        sys.stdout.writelines(f"{name}\t{task_id}\n" for name, task_id in rows)
+    elif rows:
+        Console(highlight=False).print(_requeued_table(rows))
 
 
-def what_came(response: Response) -> str:
-    """A response in a few words."""
-    kind = response.headers.get("content-type", "").partition(";")[0]
-    return ", ".join(part for part in (str(response.status), kind, f"{response.size} bytes") if part)
-
-
-def excerpt(response: Response) -> str:
-    """The beginning of a small readable answer, in one line; empty for any other."""
-    shown = response.shown
-    text = json.dumps(shown["json"], ensure_ascii=False) if "json" in shown else str(shown.get("text", ""))
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
-
-
-def _print_readable(response: Response) -> None:
-    try:
-        if "json" in response.headers.get("content-type", ""):
-            Console(soft_wrap=True).print_json(json.dumps(response.json(), ensure_ascii=False))
-            return
-        text = response.content.decode()
-    except ValueError:
-        say(f"the answer is no text ({what_came(response)}): send standard output to a file to keep it", "yellow")
-        return
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+def _requeued_table(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, task_id in rows:
+        table.add_row(f"  {name}", Text(task_id))
+    return table
 
 
 def _facts(task: Task) -> Iterable[tuple[str, str]]:
@@ -149,10 +129,14 @@ def _facts(task: Task) -> Iterable[tuple[str, str]]:
         yield "ended", f"{_moment(task.finish_time)}, {span(task.finish_time - task.create_time)} after it was created"
     if task.failure:
         yield "failure", failure_sentence(task.failure)
-    if task.response:
+    if task.has_response:
         yield "response", what_came(task.response)
         if said := excerpt(task.response):
             yield "it says", said
+    if wanted := task.raw.get("callback"):
+        yield "callback", str(wanted["url"]) if len(wanted["on"]) == len(EVENTS) else f"{wanted['url']}, on {', '.join(wanted['on'])}"
+    for told in task.callbacks:
+        yield "told", f"{told.event}: {told.state}, by {told.task_id}"
 
 
 def _attempts_table(attempts: Iterable[Attempt]) -> Table:

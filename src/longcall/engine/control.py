@@ -83,7 +83,6 @@ class Control:
 
     async def retry(self, task_id: str) -> Task:
         """Run an ended task again, a waiting one now, have a running one looked after. Raises NotFoundError, FailedPreconditionError."""
-        await self._tell(task_id)
         task = await self._change(task_id, _retried)
         if task.state is State.RUNNING:
             await self.look_after(task)
@@ -102,20 +101,18 @@ class Control:
 
     async def forget(self, task_id: str) -> None:
         """Delete an ended task and its bodies. Raises NotFoundError, FailedPreconditionError."""
-        task = await self._tell(task_id)
         stored = await self.store.get(task_id)
-        if stored is None or not task.state.ended or not await self.store.delete(stored.task, stored.tag):
+        if stored is None:
+            raise NotFoundError(f"there is no task {task_id}")
+        task = stored.task
+        if task.state.ended:
+            await self.admission.tell(task)
+        if not task.state.ended or not await self.store.delete(task, stored.tag):
             raise FailedPreconditionError(f"task {task_id} is {task.state}: only what has ended can be forgotten; cancel it first")
         for key in (body_key(task), task.response.location if task.response else None):
             if key is not None:
                 await self.bodies.delete(key)
         observe.task_forgotten(task)
-
-    async def _tell(self, task_id: str) -> Task:
-        """Make the callback that an end still owes: what comes next may make the record unable to say so."""
-        task = await self.read(task_id)
-        await self.admission.tell(task)
-        return task
 
     async def _change(self, task_id: str, change: Change) -> Task:
         """Queue first, then write; read again when another version got in between, or when the answer was lost."""
@@ -123,6 +120,8 @@ class Control:
             after = change(stored.task, self.clock.now())
             if after is None:
                 return stored.task
+            if stored.task.state.ended:  # the callback this end still owes: the next version can't say so any more
+                await self.admission.tell(stored.task)
             await self.owing.queue_for(after, f"-{self.clock.new_hex(8)}")
             try:
                 if await self.store.replace(after, stored.tag):

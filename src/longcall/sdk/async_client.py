@@ -12,11 +12,14 @@ import httpx2
 
 from longcall.core.errors import LongcallError
 from longcall.core.wire import Json
+from longcall.sdk.errors import NoResponseError
 from longcall.sdk.messages import Answer, Broken, Filters, Request, body_request
 from longcall.sdk.options import Duration, Moment, TaskOptions
 from longcall.sdk.server import Server, answer_of, broken_of, new_id
-from longcall.sdk.talk import News, Talk, Talks, trouble_of
-from longcall.sdk.view import Response, TaskView, response_fields, view_fields
+from longcall.sdk.talk import Talks
+from longcall.sdk.tries import Talk, trouble_of
+from longcall.sdk.view import Requeued, Response, TaskView, response_fields, view_fields
+from longcall.sdk.waiting import News
 
 End = TypeVar("End")
 
@@ -38,8 +41,15 @@ class AsyncResponse(Response):
 class AsyncTask(TaskView):
     """A task as it was when it was read; `refresh` reads it again. `response` is the target's last complete one."""
 
-    response: AsyncResponse | None
     client: "AsyncLongcall" = field(repr=False, compare=False)
+    received: AsyncResponse | None = field(default=None, kw_only=True)
+
+    @property
+    def response(self) -> AsyncResponse:
+        """As `TaskView.response`, with a `read`."""
+        if self.received is None:
+            raise NoResponseError(self)
+        return self.received
 
     async def wait(self, timeout: Duration | None = None, on_news: "News[AsyncTask] | None" = None) -> "AsyncTask":  # noqa: ASYNC109 — the surface of both clients
         """As `AsyncLongcall.wait`; the server may be away for any time meanwhile, since this task is known to exist."""
@@ -48,6 +58,14 @@ class AsyncTask(TaskView):
     async def refresh(self) -> "AsyncTask":
         """Read the task again."""
         return await self.client.get(self.id)
+
+    async def cancel(self) -> "AsyncTask":
+        """As `AsyncLongcall.cancel`."""
+        return await self.client.cancel(self.id)
+
+    async def retry(self) -> "AsyncTask":
+        """As `AsyncLongcall.retry`."""
+        return await self.client.retry(self.id)
 
 
 class AsyncLongcall:
@@ -92,6 +110,22 @@ class AsyncLongcall:
                 return
             tasks, token = await self._drive(self._talks.page(filters, token))
 
+    async def cancel(self, id: str) -> AsyncTask:  # noqa: A002 — the API's own word
+        """As `Longcall.cancel`."""
+        return await self._drive(self._talks.cancel(id))
+
+    async def retry(self, id: str) -> AsyncTask:  # noqa: A002 — the API's own word
+        """As `Longcall.retry`."""
+        return await self._drive(self._talks.retry(id))
+
+    async def forget(self, id: str) -> None:  # noqa: A002 — the API's own word
+        """As `Longcall.forget`."""
+        await self._drive(self._talks.forget(id))
+
+    async def requeue(self, *, dry_run: bool = False) -> Requeued:
+        """As `Longcall.requeue`."""
+        return await self._drive(self._talks.requeue(dry_run=dry_run))
+
     async def response(self, id: str) -> bytes:  # noqa: A002 — the API's own word
         """As `Longcall.response`."""
         return await self._drive(self._talks.body(id))
@@ -126,7 +160,7 @@ class AsyncLongcall:
         response = (
             AsyncResponse(**response_fields(found), fetch=_not_here, fetch_async=lambda: self.response(data["id"])) if found else None
         )
-        return AsyncTask(**view_fields(data), response=response, client=self)
+        return AsyncTask(**view_fields(data), received=response, client=self)
 
     async def _drive(self, talk: Talk[End]) -> End:
         try:

@@ -1,4 +1,4 @@
-"""The client for programs without asyncio. What is no I/O is in messages.py and talk.py, which both clients share."""
+"""The client for programs without asyncio. What is no I/O is in messages.py, tries.py, waiting.py and talk.py, which both clients share."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,10 @@ from longcall.core.wire import Json
 from longcall.sdk.messages import Answer, Broken, Filters, Request, body_request
 from longcall.sdk.options import Duration, Moment, TaskOptions
 from longcall.sdk.server import Server, answer_of, broken_of, new_id
-from longcall.sdk.talk import News, Talk, Talks, trouble_of
-from longcall.sdk.view import Response, TaskView, response_fields, view_fields
+from longcall.sdk.talk import Talks
+from longcall.sdk.tries import Talk, trouble_of
+from longcall.sdk.view import Requeued, Response, TaskView, response_fields, view_fields
+from longcall.sdk.waiting import News
 
 End = TypeVar("End")
 
@@ -23,7 +25,6 @@ End = TypeVar("End")
 class Task(TaskView):
     """A task as it was when it was read; `refresh` reads it again. `response` is the target's last complete one."""
 
-    response: Response | None
     client: "Longcall" = field(repr=False, compare=False)
 
     def wait(self, timeout: Duration | None = None, on_news: "News[Task] | None" = None) -> "Task":
@@ -34,13 +35,21 @@ class Task(TaskView):
         """Read the task again."""
         return self.client.get(self.id)
 
+    def cancel(self) -> "Task":
+        """As `Longcall.cancel`."""
+        return self.client.cancel(self.id)
+
+    def retry(self) -> "Task":
+        """As `Longcall.retry`."""
+        return self.client.retry(self.id)
+
 
 class Longcall:
     """A client of one Longcall server, for any number of threads.
 
     `base_url` is LONGCALL_URL when not given, else http://127.0.0.1:8080; `token` is LONGCALL_TOKEN when not given. What goes wrong
-    is a LongcallError: InvalidArgumentError with its `errors`, NotFoundError, AlreadyExistsError, UnauthenticatedError,
-    PermissionDeniedError, UnavailableError (OutOfReachError when nothing answers); these two after a few tries.
+    is a LongcallError: InvalidArgumentError with its `errors`, NotFoundError, AlreadyExistsError, FailedPreconditionError,
+    UnauthenticatedError, PermissionDeniedError, UnavailableError (OutOfReachError when nothing answers); these two after a few tries.
     """
 
     def __init__(self, base_url: str | None = None, token: str | None = None) -> None:
@@ -89,6 +98,29 @@ class Longcall:
             tasks, token = self._drive(self._talks.page(filters, token))
             yield from tasks
 
+    def cancel(self, id: str) -> Task:  # noqa: A002 — the API's own word
+        """Cancel a task, and return it: CANCELLED, or RUNNING still, to be closed by its runner within two seconds.
+
+        The target may go on working, and an answer that comes before then still counts. Raises NotFoundError, and
+        FailedPreconditionError for what SUCCEEDED or FAILED.
+        """
+        return self._drive(self._talks.cancel(id))
+
+    def retry(self, id: str) -> Task:  # noqa: A002 — the API's own word
+        """Run a failed or cancelled task again, with a fresh budget and its history kept; one that waits runs now.
+
+        Nothing happens to one that runs. Raises NotFoundError, and FailedPreconditionError for what SUCCEEDED.
+        """
+        return self._drive(self._talks.retry(id))
+
+    def forget(self, id: str) -> None:  # noqa: A002 — the API's own word
+        """Delete an ended task and its bodies. Raises NotFoundError, and FailedPreconditionError for what has not ended."""
+        self._drive(self._talks.forget(id))
+
+    def requeue(self, *, dry_run: bool = False) -> Requeued:
+        """Queue again whatever is overdue by five minutes, after somebody purged the queue; with `dry_run` only say what."""
+        return self._drive(self._talks.requeue(dry_run=dry_run))
+
     def response(self, id: str) -> bytes:  # noqa: A002 — the API's own word
         """The whole body of the target's last response, as it came. Raises NotFoundError when there is no task, or no response yet."""
         return self._drive(self._talks.body(id))
@@ -121,7 +153,7 @@ class Longcall:
     def _view(self, data: Json) -> Task:
         found = data.get("response")
         response = Response(**response_fields(found), fetch=lambda: self.response(data["id"])) if found else None
-        return Task(**view_fields(data), response=response, client=self)
+        return Task(**view_fields(data), received=response, client=self)
 
     def _drive(self, talk: Talk[End]) -> End:
         try:

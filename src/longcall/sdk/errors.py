@@ -36,6 +36,17 @@ class WaitTimeout(LongcallError):  # noqa: N818 — as above
         super().__init__(f"task {task.id} is still {task.state}: waiting for it is over, and it goes on")
 
 
+class NoResponseError(LongcallError):
+    """A task's response is asked for, and its target has given none. `task` is the task."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, task: "TaskView") -> None:
+        self.task = task
+        why = f"{task.failure.reason}: {task.failure.message}" if task.failure else f"it is {task.state}"
+        super().__init__(f"task {task.id} has no response: {why}; has_response tells")
+
+
 class UnauthenticatedError(CallerMistake):
     """The server wants a token."""
 
@@ -51,16 +62,18 @@ class ResourceExhaustedError(UnavailableError):
 class OutOfReachError(UnavailableError):
     """No answer comes from the server at `url`; `sent` is False when nothing listens there at all.
 
-    `may_exist` is the id of a task whose making was asked for and not answered.
+    `may_exist` is the id of a task whose making was asked for and not answered; `may_be_done` is True for any other change.
     """
 
-    def __init__(self, url: str, why: str, *, sent: bool = False, may_exist: str | None = None) -> None:
+    def __init__(self, url: str, why: str, *, sent: bool = False, may_exist: str | None = None, may_be_done: bool = False) -> None:
         self.url = url
         self.sent = sent
         self.may_exist = may_exist
+        self.may_be_done = may_be_done
         said = f"the connection to {url} broke ({why})" if sent else f"nothing answers at {url} ({why})"
         made = f"; task {may_exist} may have been made: ask for it, or send the same again under this id" if may_exist else ""
-        super().__init__(f"{said}{made}")
+        done = "; what was asked for may have been done, and can be asked for again" if may_be_done else ""
+        super().__init__(f"{said}{made}{done}")
 
 
 class NotLongcallError(OurFault):

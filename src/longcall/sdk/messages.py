@@ -7,10 +7,12 @@ from typing import TypedDict
 from urllib.parse import quote, urlencode
 
 from longcall.core.text import duration_text
+from longcall.core.wire import dumps
 from longcall.sdk.options import Duration, Moment, TaskOptions, encoded, moment_text, span, task_json
 
 MAX_PAGE = 500
 PATIENCE = 30.0  # seconds without a byte until an ordinary answer is given up
+REQUEUE_PATIENCE = 600.0  # the same for a requeue, which goes through every task before it answers
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
@@ -18,7 +20,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 class Request:
     """One request to the API. `after`: seconds to wait before it is sent; `patience`: seconds without a byte until it is given up.
 
-    `as_it_is`: the answer is a target's body, wanted byte for byte, wherever it lies.
+    `as_it_is`: the answer is a target's body, wanted byte for byte, wherever it lies. `creates`: the task may exist afterwards.
     """
 
     method: str
@@ -28,6 +30,7 @@ class Request:
     after: float = 0.0
     task_id: str = ""
     as_it_is: bool = False
+    creates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def create_request(task_id: str, url: str, schedule_time: Moment | None, options
     task = {"id": task_id, **task_json(url, **options)}
     if schedule_time is not None:
         task["scheduleTime"] = moment_text("/scheduleTime", schedule_time)
-    return Request("POST", "/v1/tasks", encoded(task), task_id=task_id)
+    return Request("POST", "/v1/tasks", encoded(task), task_id=task_id, creates=True)
 
 
 def read_request(task_id: str) -> Request:
@@ -89,6 +92,26 @@ def poll_request(task_id: str, seconds: float, slack: float = 5.0) -> Request:
 def body_request(task_id: str) -> Request:
     """`GET /v1/tasks/{id}/response`."""
     return Request("GET", f"{_path(task_id)}/response", task_id=task_id, as_it_is=True)
+
+
+def cancel_request(task_id: str) -> Request:
+    """`POST /v1/tasks/{id}:cancel`."""
+    return Request("POST", f"{_path(task_id)}:cancel", task_id=task_id)
+
+
+def retry_request(task_id: str) -> Request:
+    """`POST /v1/tasks/{id}:retry`."""
+    return Request("POST", f"{_path(task_id)}:retry", task_id=task_id)
+
+
+def forget_request(task_id: str) -> Request:
+    """`DELETE /v1/tasks/{id}`."""
+    return Request("DELETE", _path(task_id), task_id=task_id)
+
+
+def requeue_request(*, dry_run: bool) -> Request:
+    """`POST /v1/tasks:requeue`."""
+    return Request("POST", "/v1/tasks:requeue", dumps({"dryRun": dry_run}), patience=REQUEUE_PATIENCE)
 
 
 def duration_seconds(pointer: str, value: Duration | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from longcall.core.errors import FieldError, InvalidArgumentError
 from longcall.core.retry import RetryPolicy
-from longcall.core.task import OAuthToken, OidcToken
+from longcall.core.task import CALLBACK_RETRIES, Callback, OAuthToken, OidcToken
 from longcall.core.text import bytes_text, duration_text, human_duration, parse_time, time_text
 from longcall.core.wire import Json, dumps
 
@@ -20,7 +20,7 @@ class TaskOptions(TypedDict, total=False):
     """What can be asked of a call. Durations are timedelta or text: "45m", "1h30m", "2700s". What is not given is the server's default.
 
     `json` or `body` (bytes, or text sent as UTF-8) is what the target gets. `auth` is the token that the target gets: `OidcToken`,
-    `OAuthToken`, or "none" for no token where one would be added by itself.
+    `OAuthToken`, or "none" for no token where one would be added by itself. `callback` is who is told of the end: a URL, or a `Callback`.
     """
 
     json: Any
@@ -33,6 +33,7 @@ class TaskOptions(TypedDict, total=False):
     idle_timeout: Duration | None
     task_timeout: Duration | None
     retry: RetryPolicy | None
+    callback: Callback | str | None
     labels: Mapping[str, str] | None
 
 
@@ -49,6 +50,7 @@ def task_json(  # noqa: PLR0913 — every option of a task by its name; an unkno
     idle_timeout: Duration | None = None,
     task_timeout: Duration | None = None,
     retry: RetryPolicy | None = None,
+    callback: Callback | str | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Json:
     """Section 4's JSON, without `id` and `scheduleTime`. Raises InvalidArgumentError for what can't be written down."""
@@ -61,6 +63,7 @@ def task_json(  # noqa: PLR0913 — every option of a task by its name; an unkno
             "idleTimeout": _span("/idleTimeout", idle_timeout),
             "taskTimeout": _span("/taskTimeout", task_timeout),
             "retry": _retry(retry) if retry else None,
+            "callback": None if callback is None else _callback(callback),
             "labels": dict(labels) if labels else None,
         }
     )
@@ -135,6 +138,26 @@ def _retry(policy: RetryPolicy) -> Json:
         "jitter": str(policy.jitter),
         "retryOn": list(policy.retry_on),
     }
+
+
+def _callback(asked: Callback | str) -> Json:
+    """Only what differs from the defaults: the server's own are written in the same place, core/task.py."""
+    if isinstance(asked, str):
+        return {"url": asked}
+    usual = Callback(asked.url)
+    return _given(
+        {
+            "url": asked.url,
+            "on": None if tuple(asked.on) == usual.on else list(asked.on),
+            "secret": None if asked.secret == usual.secret else asked.secret,
+            "headers": dict(asked.headers) or None,
+            "retry": None if asked.retry == CALLBACK_RETRIES else _retry(asked.retry),
+            "attemptTimeout": None
+            if asked.attempt_timeout == usual.attempt_timeout
+            else _span("/callback/attemptTimeout", asked.attempt_timeout),
+            **_auth(asked.auth),
+        }
+    )
 
 
 def _given(data: Json) -> Json:

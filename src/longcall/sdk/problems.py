@@ -3,6 +3,7 @@
 from longcall.core.errors import (
     AlreadyExistsError,
     CallerMistake,
+    FailedPreconditionError,
     FieldError,
     InvalidArgumentError,
     LongcallError,
@@ -71,6 +72,8 @@ def _coded(code: str, status: int, detail: str, told: Json, task_id: str) -> Lon
             return NotFoundError(detail)
         case "ALREADY_EXISTS":
             return AlreadyExistsError(task_id, tuple(each.pointer for each in _field_errors(told)))
+        case "FAILED_PRECONDITION":
+            return FailedPreconditionError(detail)
         case "RESOURCE_EXHAUSTED":
             return ResourceExhaustedError(detail)
         case "UNAVAILABLE":

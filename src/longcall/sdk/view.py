@@ -12,6 +12,7 @@ from longcall.core.attempt import Attempt, Trouble
 from longcall.core.task import ENDS, Failure, State
 from longcall.core.text import parse_bytes, parse_time
 from longcall.core.wire import Json, loads
+from longcall.sdk.errors import NoResponseError
 
 Read = TypeVar("Read")
 
@@ -57,10 +58,28 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What became of one callback: which end it tells of (`event`: "failed"), and the id and the state of its own task."""
+
+    event: str
+    task_id: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """What was queued again, or would be: ids of tasks that wait, that run without a live runner, and whose end was not told."""
+
+    waiting: tuple[str, ...]
+    running: tuple[str, ...]
+    untold: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TaskView:
     """One task as it was when it was read. `state` is a `State`, or text that a newer server knows; `raw` is the whole JSON.
 
-    `attempts` is the history; `list` does not have it. `warnings` come only with the answer to `submit`.
+    `attempts` is the history, `callbacks` is what became of each; `list` has neither. `warnings` come only with the answer to `submit`.
     """
 
     id: str
@@ -76,13 +95,27 @@ class TaskView:
     attempt_count: int
     attempts: tuple[Attempt, ...]
     failure: Failure | None
+    callbacks: tuple[Told, ...]
     warnings: tuple[str, ...]
     raw: Json = field(repr=False, compare=False)
+    received: Response | None = field(default=None, kw_only=True)
 
     @property
     def ended(self) -> bool:
         """Nothing more happens by itself."""
         return self.state in ENDS
+
+    @property
+    def has_response(self) -> bool:
+        """Tell whether the target has given a complete response."""
+        return self.received is not None
+
+    @property
+    def response(self) -> Response:
+        """The target's last complete response. Raises NoResponseError when there is none; what SUCCEEDED has one."""
+        if self.received is None:
+            raise NoResponseError(self)
+        return self.received
 
 
 def view_fields(data: Json) -> Json:
@@ -102,6 +135,7 @@ def view_fields(data: Json) -> Json:
         "attempt_count": data["attemptCount"],
         "attempts": tuple(_attempt(each) for each in data.get("attempts") or ()),
         "failure": _maybe(_failure, data.get("failure")),
+        "callbacks": tuple(_told(each) for each in data.get("callbacks") or ()),
         "warnings": tuple(data.get("warnings") or ()),
         "raw": data,
     }
@@ -119,6 +153,11 @@ def response_fields(data: Json) -> Json:
     }
 
 
+def requeued(data: Json) -> Requeued:
+    """Read the answer to a requeue. Raises as `view_fields` does."""
+    return Requeued(*(tuple(str(each) for each in data[name]) for name in ("waiting", "running", "untold")))
+
+
 def _maybe(read: Callable[[Any], Read], value: Any) -> Read | None:  # noqa: ANN401 — any JSON
     return None if value is None else read(value)
 
@@ -129,6 +168,10 @@ def _state(text: str) -> str:
 
 def _failure(data: Json) -> Failure:
     return Failure(data["reason"], data["message"], data["mayHaveRun"])
+
+
+def _told(data: Json) -> Told:
+    return Told(data["event"] or "", data["taskId"], _state(data["state"]))
 
 
 def _trouble(data: Json) -> Trouble:
