@@ -10,6 +10,7 @@ from pathlib import Path
 from longcall.sdk.server import new_id
 from tests.cli.conftest import Run
 from tests.sdk.service import Service
+from tests.sdk.states import failing, hanging, in_a_week
 from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
@@ -19,18 +20,6 @@ async def echo(line: Line) -> None:
     """Answer with what came."""
     seen = await line.request()
     await line.answer(200, seen.body, f"Content-Type: {seen.headers.get('content-type', 'text/plain')}")
-
-
-async def failing(line: Line) -> None:
-    """Answer 500."""
-    await line.request()
-    await line.answer(500, b"no disk left", "Content-Type: text/plain")
-
-
-async def hanging(line: Line) -> None:
-    """Never answer."""
-    await line.request()
-    await line.gone()
 
 
 async def test_submit_prints_the_id_and_wait_the_answer(longcall: Run, serve: Start) -> None:
@@ -110,9 +99,10 @@ async def test_no_such_task_is_exit_code_5(longcall: Run) -> None:
 async def test_nobody_there_is_exit_code_3(longcall: Run) -> None:
     """What to do is said, for each command."""
     nowhere = "http://127.0.0.1:9"
-    ends = await asyncio.gather(*(longcall(*command, "--url", nowhere) for command in (("status", "x"), ("list",), ("submit", "http://a"))))
+    commands = (("status", "x"), ("list",), ("submit", "http://a"), ("cancel", "x"), ("retry", "x"), ("requeue",))
+    ends = await asyncio.gather(*(longcall(*command, "--url", nowhere) for command in commands))
     said = f"longcall: nothing answers at {nowhere} (Connection refused): start it with `longcall up`, or give --url\n"
-    assert [(end.code, end.err) for end in ends] == [(3, said)] * 3
+    assert [(end.code, end.err) for end in ends] == [(3, said)] * len(commands)
 
 
 async def test_a_proxy_or_a_website_is_told_from_longcall(longcall: Run, serve: Start) -> None:
@@ -151,6 +141,6 @@ async def test_list_is_a_line_a_task(longcall: Run, serve: Start) -> None:
 
 async def test_warnings_go_to_standard_error(longcall: Run) -> None:
     """The id alone is on standard output."""
-    warned = await longcall("submit", "https://train.run.app/x", "--schedule", "2026-12-01T00:00:00Z")
+    warned = await longcall("submit", "https://train.run.app/x", "--schedule", in_a_week().isoformat())
     assert (warned.code, len(warned.out.split())) == (0, 1)
     assert "warning: Cloud Run ends a request" in warned.err

@@ -27,6 +27,7 @@ FOLLOW = Follow("train", "http://there:1")
         (TaskCancelled(TASK), 1),
         (InvalidArgumentError(FieldError("/id", "x")), 2),
         (errors.AlreadyExistsError("train", ()), 2),
+        (errors.FailedPreconditionError(), 2),
         (errors.TooLargeError(), 2),
         (OutOfReachError("http://a", "refused"), 3),
         (UnauthenticatedError(), 3),
@@ -57,6 +58,7 @@ def test_each_end_has_its_exit_code(error: LongcallError, code: int) -> None:
         ),
         (OutOfReachError("http://there", "refused"), "nothing answers at http://there (refused): is --url, or LONGCALL_URL, right?"),
         (OutOfReachError("http://there", "reset", sent=True, may_exist="train"), "`longcall wait train --url http://there:1`"),
+        (OutOfReachError("http://[::1]:1", "reset", sent=True, may_be_done=True), "may have been done, and can be asked for again"),
         (errors.MayExistError("train"), "`longcall wait train --url http://there:1`"),
         (errors.AlreadyExistsError("train", ("/attemptTimeout", "/httpRequest/body")), "differs in --timeout, -d: give another --id"),
         (UnauthenticatedError("it wants a token"), "it wants a token: give --token, or set LONGCALL_TOKEN"),
@@ -112,7 +114,7 @@ def test_the_program_says_what_it_can(capsys: pytest.CaptureFixture[str]) -> Non
     """Without a command, and with --help, the commands are shown; --version is one line."""
     assert run([]) == run(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("submit", "status", "wait", "list", "up", "demo"))
+    assert all(command in shown for command in ("submit", "status", "wait", "list", "cancel", "retry", "requeue", "keygen", "up", "demo"))
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("longcall 0.")
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from longcall import AsyncLongcall
 from longcall.sdk.server import new_id
 from tests.sdk.service import Service
-from tests.target import Line, Serve, Target
+from tests.sdk.states import bring
+from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
 
@@ -80,15 +82,31 @@ async def test_a_wait_is_a_live_line_and_then_its_result(on_terminal: Callable[.
 async def test_status_and_list_are_tables(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
     """Everything about a task on few lines, and the newest tasks below a header."""
     target, task_id = await serve(flaky), new_id()
-    made = await on_terminal("submit", target.url, "--id", task_id, "--retry", "max=1", "--label", "team=ml")
+    made = await on_terminal("submit", target.url, "--id", task_id, "--retry", "max=1", "--label", "team=ml", "--callback", target.url)
     assert f"wait for it with `longcall wait {task_id}`" in made.text
     assert (await on_terminal("wait", task_id)).code == 1
     status = (await on_terminal("status", task_id)).text
     assert status.startswith(f"{task_id}  FAILED\n")
     assert all(part in status for part in (f"POST {target.url}", "team=ml", "the target answered 503", "response 503", "ago)"))
+    assert re.search(rf"callback +{re.escape(target.url)} ", status)
     listed = (await on_terminal("list", "--label", "team=ml")).text.splitlines()
     assert listed[0].split() == ["id", "state", "attempts", "age", "call"]
     assert all(len(line.rstrip()) <= 100 for line in listed)
+
+
+async def test_what_is_overdue_is_a_table(on_terminal: Callable[..., Awaitable[Screen]], serve: Start, up: Service) -> None:
+    """Why and which, and then how many of each; what is not there is one sentence."""
+    task_id = await bring(up.api, serve, "FAILED", callback=(await serve(well_behaved)).url)
+    async with AsyncLongcall(up.api) as client:
+        told = f"{task_id}.callback-{(await client.get(task_id)).version}"
+        await client.wait(told, "10s")
+        await client.forget(told)
+        shown = await on_terminal("requeue", "--dry-run")
+        assert shown.text.splitlines()[0].split() == ["untold", task_id]
+        assert "overdue, and left as they are: 0 waiting, 0 running without a runner, 1 whose end was not told" in shown.text
+        await client.requeue()
+        await client.wait(told, "10s")
+    assert (await on_terminal("requeue")).text == "nothing is overdue\n"
 
 
 async def test_what_is_no_text_does_not_reach_the_terminal(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:

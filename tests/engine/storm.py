@@ -103,7 +103,8 @@ class Process:
         store.process = self
         self.owing = Owing(self, clock, QUEUE, CONTROL)
         self.lease = Lease(world.store, self, clock, self.name, CONTROL)
-        self.calls = Calls(self, clock, "longcall/storm", Room(100, hold_slots=1, detach=True), SECRETS)
+        held = world.born % 2  # every other runner detaches all its calls
+        self.calls = Calls(self, clock, "longcall/storm", Room(100, hold_slots=held, detach=True), SECRETS)
         self.admission = Admission(store, clock, QUEUE, CONTROL, Teller())
         self.dispatcher = Dispatcher(store, clock, self.lease, self.calls, Settler(store, self.owing, clock), self.admission)
         self.control = Control(store, FakeBodies(), clock, self.owing, self.admission)

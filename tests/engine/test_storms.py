@@ -1,6 +1,7 @@
 """The real engine under storms. In CI at least 100,000 steps; on a laptop a few thousand."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from tests.making import spec
 
 POLICY = RetryPolicy(max_attempts=3, min_backoff=timedelta(seconds=5), max_backoff=timedelta(seconds=20), jitter=Jitter.FULL)
 IDS = ("a", "b")
+MOST_RUNNERS = 3
 picks = st.integers(0, 30)
 T = TypeVar("T")
 
@@ -67,15 +69,22 @@ class Storm(RuleBasedStateMachine):
         return [runner for runner in self.world.runners if runner.alive]
 
     @precondition(lambda self: self.world.gates)
-    @rule(pick=picks, how=st.sampled_from(["go", "go", "go", "go", "go", "unseen", "away"]))
+    @rule(pick=picks, how=st.sampled_from(["go", "unseen", "away"]))
     def step(self, pick: int, how: str) -> None:
         """One step of one process: done, done unseen, or not done."""
         gate = self.world.gates[pick % len(self.world.gates)]
         self.run(self.later(lambda: let(gate.opened, "away" if how == "unseen" and not gate.write else how)))
 
-    @precondition(
-        lambda self: len(self.world.gates) < OPEN_AT_ONCE and self.alive() and any(not e.gone for e in self.world.entries.values())
-    )
+    @precondition(lambda self: self.world.gates)
+    @rule(some=st.lists(picks, min_size=1, max_size=8))
+    def go_on(self, some: list[int]) -> None:
+        """Several steps without bad luck, of whichever process."""
+        for pick in some:
+            if self.world.gates:
+                opened = self.world.gates[pick % len(self.world.gates)].opened
+                self.run(self.later(functools.partial(let, opened, "go")))
+
+    @precondition(lambda self: len(self.world.gates) < OPEN_AT_ONCE and self.alive() and self.world.waiting())
     @rule(message=picks, runner=picks)
     def deliver(self, message: int, runner: int) -> None:
         """The queue delivers any message there is: late, early, or once more."""
@@ -95,39 +104,23 @@ class Storm(RuleBasedStateMachine):
         """Leases may lapse while their runners live."""
         self.run(self.world.pass_time(seconds))
 
-    @precondition(lambda self: self.alive())
-    @rule(pick=picks)
-    def beat(self, pick: int) -> None:
-        """A runner writes its sign of life and looks for cancels."""
-        self.run(self.world.beat(self.alive()[pick % len(self.alive())]))
+    @rule(pick=picks, what=st.sampled_from(["beat", "beat", "die", "start"]))
+    def process(self, pick: int, what: str) -> None:
+        """A runner writes its sign of life and looks for cancels, or dies wherever it is; another one starts."""
+        alive = self.alive()
+        if what == "start" and len(alive) < MOST_RUNNERS:
+            self.run(self.world.start_runner())
+        elif alive and what != "start":
+            runner = alive[pick % len(alive)]
+            self.run(runner.die() if what == "die" else self.world.beat(runner))
 
-    @precondition(lambda self: self.alive())
-    @rule(pick=picks)
-    def die(self, pick: int) -> None:
-        """A process dies, wherever it is."""
-        self.run(self.alive()[pick % len(self.alive())].die())
-
-    @precondition(lambda self: self.world.apis)
-    @rule(pick=picks)
-    def api_dies(self, pick: int) -> None:
-        """The process of an API call dies half way."""
-        self.run(self.world.apis.pop(pick % len(self.world.apis)).die())
-
-    @precondition(lambda self: len(self.alive()) < 3)
-    @rule()
-    def start(self) -> None:
-        """Another process starts."""
-        self.run(self.world.start_runner())
-
-    @rule(task_id=st.sampled_from(IDS))
-    def cancel(self, task_id: str) -> None:
-        """Somebody wants no more of it."""
-        self.run(self.later(lambda: self.world.cancel(task_id)))
-
-    @rule(task_id=st.sampled_from(IDS))
-    def retry(self, task_id: str) -> None:
-        """Somebody wants it run again."""
-        self.run(self.later(lambda: self.world.retry(task_id)))
+    @rule(task_id=st.sampled_from(IDS), pick=picks, what=st.sampled_from(["cancel", "retry", "die"]))
+    def api(self, task_id: str, pick: int, what: str) -> None:
+        """Somebody wants no more of a task, or wants it run again; or the process of such a call dies half way."""
+        if what == "die" and self.world.apis:
+            self.run(self.world.apis.pop(pick % len(self.world.apis)).die())
+        elif what != "die":
+            self.run(self.later(lambda: getattr(self.world, what)(task_id)))
 
     def teardown(self) -> None:
         """When the storm is over everything ends, and every end is told."""

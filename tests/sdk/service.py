@@ -16,7 +16,13 @@ class Service:
     api: str
     grpc: str
     rest: str
+    data: Path
     queue: str = "projects/longcall/locations/local/queues/default"
+
+    @property
+    def secret(self) -> str:
+        """What its callbacks are signed with."""
+        return (self.data / "webhook-secret").read_text().strip()
 
 
 @contextmanager
@@ -27,7 +33,7 @@ def service(data: Path, port: int = 0) -> Iterator[Service]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
-            yield Service(**json.loads(process.stdout.readline()))
+            yield Service(**json.loads(process.stdout.readline()), data=data)
         finally:
             process.terminate()
             process.wait(10)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from longcall.core.errors import InvalidArgumentError, UnavailableError
-from longcall.sdk.errors import NotLongcallError, OutOfReachError, WaitTimeout
+from longcall.sdk.errors import NoResponseError, NotLongcallError, OutOfReachError, WaitTimeout
 from tests.sdk.conftest import Connect
 from tests.target import Line, Serve, Target
 
@@ -40,6 +40,46 @@ async def test_a_create_whose_answer_is_lost_is_sent_again(connect: Connect, ser
     first, second = (json.loads(each.body) for each in server.seen)
     assert first == second
     assert len(first["id"]) == 36
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+async def test_a_change_whose_answer_is_lost_is_asked_for_again(connect: Connect, serve: Start, verb: str) -> None:
+    """The connection breaks after the request was read: the same is asked once more."""
+
+    async def forgetful(line: Line) -> None:
+        await line.request()
+        if len(line.seen) > 1:
+            await line.answer(200, task("CANCELLED"), AS_JSON)
+
+    server = await serve(forgetful)
+    assert (await (await connect(at(server))).do(verb, "train")).state == "CANCELLED"
+    assert [each.line for each in server.seen] == [f"POST /v1/tasks/train:{verb} HTTP/1.1"] * 2
+
+
+async def test_a_task_that_a_lost_try_has_forgotten_is_forgotten(connect: Connect, serve: Start) -> None:
+    """DELETE breaks, and then there is no such task any more: done."""
+
+    async def forgetful(line: Line) -> None:
+        await line.request()
+        if len(line.seen) > 1:
+            await line.answer(404, b'{"code": "NOT_FOUND", "detail": "there is no task train"}', AS_PROBLEM)
+
+    server = await serve(forgetful)
+    await (await connect(at(server))).do("forget", "train")
+    assert [each.line for each in server.seen] == ["DELETE /v1/tasks/train HTTP/1.1"] * 2
+
+
+async def test_a_task_not_yet_answered_has_no_response(connect: Connect, serve: Start) -> None:
+    """`response` says so in a sentence, and `has_response` beforehand."""
+
+    async def any_task(line: Line) -> None:
+        await line.request()
+        await line.answer(200, task(), AS_JSON)
+
+    running = await (await connect(at(await serve(any_task)))).do("get", "train")
+    assert not running.has_response
+    with pytest.raises(NoResponseError, match="task train has no response: it is RUNNING"):
+        _ = running.response
 
 
 async def test_a_busy_server_is_asked_again(connect: Connect, serve: Start) -> None:

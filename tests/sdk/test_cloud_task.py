@@ -23,6 +23,12 @@ def test_it_is_an_app_engine_task_with_a_day_and_a_little() -> None:
     }
 
 
+def test_a_callback_goes_with_the_task() -> None:
+    """As in `submit`, a URL is enough."""
+    task = cloud_task("https://a/train", callback="https://me.example/hook")
+    assert json.loads(task.app_engine_http_request.body)["callback"] == {"url": "https://me.example/hook"}
+
+
 def test_name_and_time_are_the_queues_own() -> None:
     """They go to the queue's task, not into its body."""
     task = cloud_task("https://a", name="train", queue=QUEUE, schedule_time="2026-11-24T08:00:00Z")

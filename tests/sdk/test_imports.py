@@ -21,8 +21,16 @@ def test_importing_longcall_costs_nothing() -> None:
 
 def test_the_sdk_needs_httpx2_and_nothing_else() -> None:
     """Neither the server's parts nor Google's client, not even for cloud_task itself."""
-    names = "from longcall import Longcall, AsyncLongcall, RetryPolicy, TaskFailed, WaitTimeout, cloud_task"
+    names = "from longcall import Longcall, AsyncLongcall, Callback, RetryPolicy, TaskFailed, WaitTimeout, cloud_task, webhooks"
     assert loaded_by(names) == ["httpx2", "longcall.core.task"]
+
+
+def test_a_receiver_of_callbacks_reaches_webhooks_either_way() -> None:
+    """`from longcall import webhooks` and `longcall.webhooks` are one module, loaded when it is asked for."""
+    assert loaded_by("import longcall; longcall.webhooks.verify; from longcall import webhooks; webhooks.verify") == [
+        "httpx2",
+        "longcall.core.task",
+    ]
 
 
 def test_every_name_that_is_promised_is_there() -> None:

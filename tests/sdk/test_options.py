@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from longcall.core.errors import InvalidArgumentError
 from longcall.core.retry import RetryPolicy
-from longcall.core.task import HttpRequest, NoAuth, OAuthToken, OidcToken, TaskSpec
+from longcall.core.task import CALLBACK_RETRIES, Callback, HttpRequest, NoAuth, OAuthToken, OidcToken, TaskSpec
 from longcall.sdk.options import Auth, encoded, moment, moment_text, span, task_json
 from longcall.web.schema import HandPutIn
 from tests.making import policies
@@ -35,6 +35,38 @@ def test_the_server_reads_what_the_sdk_writes(
     assert HandPutIn.model_validate(data).to_spec() == TaskSpec(
         HttpRequest("https://a.run.app/x", "PUT", {}, body, read), attempt_timeout=attempt, idle_timeout=idle, retry=retry, labels=labels
     )
+
+
+callbacks = st.builds(
+    Callback,
+    st.just("https://me.example/hook"),
+    on=st.lists(st.sampled_from(["succeeded", "failed", "cancelled"]), min_size=1, unique=True).map(tuple),
+    secret=st.sampled_from(["default", "billing"]),
+    headers=st.dictionaries(st.just("X-Team"), st.just("ml")),
+    auth=st.none() | st.builds(OidcToken, emails),
+    retry=st.just(CALLBACK_RETRIES) | policies(),
+    attempt_timeout=st.timedeltas(MILLISECOND, DAY),
+)
+
+
+@given(callbacks)
+def test_the_server_reads_the_callback_that_the_sdk_writes(callback: Callback) -> None:
+    """Who is to be told, of what and how, arrives as the same value, whatever of it is the default."""
+    data = task_json("https://a/x", callback=callback)
+    assert HandPutIn.model_validate(data, context={"secrets": {"default", "billing"}}).to_spec().callback == callback
+
+
+def test_of_a_callback_only_what_differs_is_written() -> None:
+    """A URL alone, and one change beside it."""
+    assert task_json("https://a", callback="https://me/hook")["callback"] == {"url": "https://me/hook"}
+    assert task_json("https://a", callback=Callback("https://me/hook"))["callback"] == {"url": "https://me/hook"}
+    changed = Callback("https://me/hook", on=("failed",), auth=OidcToken("a@b"), attempt_timeout=timedelta(seconds=5))
+    assert task_json("https://a", callback=changed)["callback"] == {
+        "url": "https://me/hook",
+        "on": ["failed"],
+        "attemptTimeout": "5s",
+        "oidcToken": {"serviceAccountEmail": "a@b"},
+    }
 
 
 def test_only_what_was_given_is_written() -> None:

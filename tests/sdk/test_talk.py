@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longcall.core.errors import LongcallError, NotFoundError, UnavailableError
+from longcall.core.errors import FailedPreconditionError, LongcallError, NotFoundError, UnavailableError
 from longcall.core.text import parse_duration
 from longcall.core.wire import Json
 from longcall.sdk.errors import NotLongcallError, OutOfReachError, TaskCancelled, TaskFailed, WaitTimeout
 from longcall.sdk.messages import Answer, Broken, Request, create_request, read_request
 from longcall.sdk.talk import Talks
 from longcall.sdk.tries import LAST_PAUSE, Talk, once
-from longcall.sdk.view import TaskView, view_fields
+from longcall.sdk.view import Requeued, TaskView, view_fields
 
 SERVER = "http://127.0.0.1:8080"
 End = TypeVar("End")
@@ -117,6 +117,72 @@ def test_a_create_that_may_have_arrived_says_so() -> None:
     with pytest.raises(OutOfReachError) as away:
         World(in_turn(BROKE, BROKE, BROKE)).run(once(read_request("train"), SERVER))
     assert away.value.may_exist is None
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_a_change_whose_answer_got_lost_is_asked_for_again(verb: str) -> None:
+    """The same request under the same path, and the second answer counts."""
+    world = World(in_turn(BROKE, good(task("CANCELLED", 2))))
+    assert world.run(getattr(Talks(SERVER, view), verb)("a/b")).version == 2
+    assert [(request.method, request.path) for _, request in world.asked] == [("POST", f"/v1/tasks/a%2Fb:{verb}")] * 2
+
+
+def test_a_change_that_was_never_answered_may_be_done() -> None:
+    """The error says so, and names no task that may have been made."""
+    with pytest.raises(OutOfReachError, match="may have been done, and can be asked for again") as away:
+        World(in_turn(BROKE, REFUSED, REFUSED)).run(Talks(SERVER, view).cancel("train"))
+    assert (away.value.may_be_done, away.value.may_exist) == (True, None)
+    with pytest.raises(OutOfReachError) as away:
+        World(in_turn(REFUSED, REFUSED, REFUSED)).run(Talks(SERVER, view).cancel("train"))
+    assert not away.value.may_be_done
+
+
+def test_a_state_that_does_not_allow_it_is_an_answer() -> None:
+    """409 FAILED_PRECONDITION is not asked for again."""
+    world = World(in_turn(bad(409, "FAILED_PRECONDITION")))
+    with pytest.raises(FailedPreconditionError):
+        world.run(Talks(SERVER, view).retry("train"))
+    assert len(world.asked) == 1
+
+
+DONE, PROXY = Answer(204, {}, b""), Answer(502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>")
+
+
+@pytest.mark.parametrize(
+    ("replies", "is_done"),
+    [
+        ([DONE], True),
+        ([BROKE, DONE], True),
+        ([BROKE, MISSING], True),
+        ([PROXY, MISSING], True),
+        ([BROKE, REFUSED, MISSING], True),
+        ([MISSING], False),
+        ([REFUSED, MISSING], False),
+        ([bad(429, "RESOURCE_EXHAUSTED"), MISSING], False),
+        ([BROKE, bad(409, "FAILED_PRECONDITION")], False),
+        ([BROKE, Answer(200, {"content-type": "text/html"}, b"<h1>Welcome</h1>")], False),
+    ],
+)
+def test_what_a_lost_try_has_deleted_is_deleted(replies: list[Answer | Broken], is_done: bool) -> None:  # noqa: FBT001 — a case of a table
+    """A 404 means done where an earlier try may have arrived, and nowhere else."""
+    world = World(in_turn(*replies))
+    if is_done:
+        world.run(Talks(SERVER, view).forget("train"))
+    else:
+        with pytest.raises((NotFoundError, FailedPreconditionError, NotLongcallError)):
+            world.run(Talks(SERVER, view).forget("train"))
+    assert {(request.method, request.path) for _, request in world.asked} == {("DELETE", "/v1/tasks/train")}
+
+
+def test_a_requeue_says_what_it_queued() -> None:
+    """Three lists of ids; a dry run is asked for as one, and a long one is waited for."""
+    data = {"dryRun": True, "waiting": ["a"], "running": [], "untold": ["b", "c"], "later": 1}
+    world = World(in_turn(good(data)))
+    assert world.run(Talks(SERVER, view).requeue(dry_run=True)) == Requeued(("a",), (), ("b", "c"))
+    assert (world.asked[0][1].body, world.asked[0][1].patience) == (b'{"dryRun":true}', 600)
+    for strange in (task(), {"waiting": 3, "running": [], "untold": []}):
+        with pytest.raises(NotLongcallError):
+            World(in_turn(good(strange))).run(Talks(SERVER, view).requeue(dry_run=False))
 
 
 def test_retry_after_is_kept_up_to_half_a_minute() -> None:

@@ -18,10 +18,10 @@ from longcall.core.errors import AlreadyExistsError, InvalidArgumentError, NotFo
 from longcall.sdk.server import new_id
 from tests.sdk.conftest import Connect
 from tests.sdk.service import Service
+from tests.sdk.states import ONCE, in_a_week
 from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
-ONCE = RetryPolicy(max_attempts=1)
 
 
 def answering(body: bytes, *headers: str, status: int = 200) -> Serve:
@@ -107,9 +107,8 @@ async def test_what_the_server_refuses_is_pointed_at(connect: Connect, up: Servi
 
 async def test_warnings_come_with_the_task(connect: Connect, up: Service) -> None:
     """A target that is known to give up sooner is said."""
-    later = "2026-12-01T00:00:00Z"
     client = await connect(up.api)
-    task = await client.do("submit", "https://train.run.app/x", auth="none", schedule_time=later)
+    task = await client.do("submit", "https://train.run.app/x", auth="none", schedule_time=in_a_week())
     assert "Cloud Run" in task.warnings[0]
     assert (task.state, task.raw["httpRequest"]["auth"]) == ("SCHEDULED", "none")
 

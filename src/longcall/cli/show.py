@@ -133,10 +133,17 @@ def _facts(task: Task) -> Iterable[tuple[str, str]]:
         yield "response", what_came(task.response)
         if said := excerpt(task.response):
             yield "it says", said
+    yield from _callbacks(task)
+
+
+def _callbacks(task: Task) -> Iterable[tuple[str, str]]:
+    """Who is to be told, of which ends unless it is all of them, and what became of each callback."""
     if wanted := task.raw.get("callback"):
-        yield "callback", str(wanted["url"]) if len(wanted["on"]) == len(EVENTS) else f"{wanted['url']}, on {', '.join(wanted['on'])}"
+        events = wanted.get("on", EVENTS)
+        which = "" if set(events) == set(EVENTS) else f", on {', '.join(events)}"
+        yield "callback", f"{wanted.get('url', '')}{which}"
     for told in task.callbacks:
-        yield "told", f"{told.event}: {told.state}, by {told.task_id}"
+        yield "told", f"{told.event} ({told.state}, {told.task_id})"
 
 
 def _attempts_table(attempts: Iterable[Attempt]) -> Table:

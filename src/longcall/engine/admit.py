@@ -42,17 +42,20 @@ class Admission:
             return await self.admit(hand_put)
         return Visit(task.id, task.create_time, 1, hand_put.eta)
 
-    async def callback(self, message: CallbackMessage) -> Visit | None:
-        """The message of version 1 that a callback's stands for, made into a task where its parent wants it told; None otherwise."""
+    async def callback(self, message: CallbackMessage) -> Visit | Task | None:
+        """The message of version 1 that a callback's stands for, made into a task where its parent wants it told.
+
+        The parent's record when it is behind the message; None when nobody is to be told. One read of the parent decides.
+        """
         task_id = callback.task_id(message.callback_of, message.version)
-        stored = await self.store.get(task_id)
-        if stored is None:
-            parent = await self.store.get(message.callback_of)
-            ended_so = parent is not None and (parent.task.create_time, parent.task.version) == (message.created, message.version)
-            if parent is None or not ended_so or not await self.tell(parent.task):
-                return None
-            stored = await self.store.get(task_id)
-        return None if stored is None else Visit(task_id, stored.task.create_time, 1, message.at)
+        if (known := await self.store.get(task_id)) is not None:
+            return Visit(task_id, known.task.create_time, 1, message.at)
+        stored = await self.store.get(message.callback_of)
+        if stored is None or stored.task.create_time != message.created or stored.task.version > message.version:
+            return None
+        if stored.task.version < message.version:
+            return stored.task
+        return await self.callback(message) if await self.tell(stored.task) else None
 
     async def tell(self, parent: Task) -> bool:
         """Make the callback task of an end, if one is wanted and it is not there yet. Raises UnavailableError."""

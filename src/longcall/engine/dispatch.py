@@ -141,20 +141,18 @@ class Dispatcher:
     async def _callback(self, message: CallbackMessage) -> Answer:
         """Tell of an end: go on with its callback task once the record has ended so, and not before."""
         ahead = Visit(message.callback_of, message.created, message.version, message.at)
-        while (visit := await self.admission.callback(message)) is None:
-            parent = await self.store.get(message.callback_of)
-            if parent is None or parent.task.version >= message.version:
-                return Answer(OK, {"callbackOf": message.callback_of, "why": "nobody is to be told"})
-            match await self._judge(parent.task, ahead):
+        while (found := await self.admission.callback(message)) is not None:
+            if isinstance(found, Visit):
+                return await self._visit(found)
+            match await self._judge(found, ahead):
                 case Lose():
-                    await self.settler.lose(parent.task)
+                    await self.settler.lose(found)
                 case Later(why):
-                    return Answer(AGAIN, _standing(parent.task, why))
-                case verdict:
-                    if getattr(verdict, "alarming", False):
-                        observe.message_odd(ahead, "the end this message tells of was never written")
-                    return Answer(OK, _standing(parent.task, "it did not end so"))
-        return await self._visit(visit)
+                    return Answer(AGAIN, _standing(found, why))
+                case _:
+                    observe.message_odd(ahead, "the end this message tells of was never written")
+                    return Answer(OK, _standing(found, "it did not end so"))
+        return Answer(OK, {"callbackOf": message.callback_of, "why": "nobody is to be told"})
 
     async def _look(self, look: LookMessage) -> Answer:
         """See whether a runner lives; if not, settle all it left behind before its look may be forgotten."""
