@@ -37,9 +37,10 @@ check: $(READY) ## lint, types, rooms, docs
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/test_docs.py
 
-fix: $(READY) ## format, and mend what ruff can mend
+fix: $(READY) ## format, mend what ruff can mend, make the generated pages anew
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/python docs/make.py
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package longcall
 

@@ -1,5 +1,6 @@
 """What can be used is written down, and what is written down holds."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -73,3 +74,13 @@ def test_every_snippet_is_python(page: Path) -> None:
     """What is shown can be pasted; end_to_end/test_readme.py runs what README shows."""
     for snippet in python_of(page.read_text()):
         compile(snippet, str(page), "exec")
+
+
+def test_the_lifecycle_page_is_current() -> None:
+    """It is made from the table; `make fix` makes it anew."""
+    spec = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    assert make.PAGE.read_text() == make.page()

@@ -95,6 +95,26 @@ async def test_a_callback_of_an_end_that_never_came_does_nothing(house: House) -
     assert await house.store.get("train.callback-3") is None
 
 
+async def test_an_end_written_while_its_callback_looks_is_told() -> None:
+    """The message is delivered before its version is written, and that is written between any two of its reads."""
+    for steps in range(12):
+        world = House()
+        await world.submit(asked=spec(retry=ONCE, callback=world.hook))
+        runner, other = await world.runner(), await world.runner("r-2")
+        line = Line()
+        world.caller.answer = line
+        delivery = asyncio.create_task(world.deliver(runner, 1))
+        await line.open.wait()
+        early = CallbackMessage("train", (await world.task()).create_time, 3, world.clock.now())
+        looking = asyncio.create_task(other.dispatcher.dispatch(early))
+        await settled(steps)
+        line.end(world)
+        await delivery
+        if (await looking).status == 429:
+            await other.dispatcher.dispatch(early)
+        assert (await world.task("train.callback-3")).state is State.SUCCEEDED, f"after {steps} steps"
+
+
 async def test_a_doubled_callback_tells_once(house: House) -> None:
     """The queue may deliver it again."""
     runner = await fails(house)
@@ -128,6 +148,23 @@ async def test_running_again_first_tells_the_end_as_it_stood(house: House) -> No
     assert loads(task.spec.request.body)["type"] == "task.failed"
     await runner.dispatcher.dispatch(told(house)[0])
     assert (await house.task("train.callback-3")).state is State.SUCCEEDED
+
+
+async def test_an_end_written_while_a_retry_looks_is_told() -> None:
+    """A cancel that lands between the reads of a retry is told although the record no longer says so."""
+    for steps in range(12):
+        world = House()
+        await world.submit(asked=spec(callback=world.hook))
+        retrying = asyncio.create_task(world.control.retry("train"))
+        await settled(steps)
+        if (await world.control.cancel("train")).state is not State.CANCELLED:
+            continue
+        await retrying
+        runner = await world.runner()
+        for message in told(world):
+            await runner.dispatcher.dispatch(message)
+        ends = [task.id for task in await world.control.callbacks(await world.task())]
+        assert ends, f"after {steps} steps"
 
 
 async def test_forgetting_first_tells_the_end(house: House) -> None:
