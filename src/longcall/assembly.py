@@ -39,7 +39,9 @@ from longcall.web.render import Renderer
 from longcall.web.schema import Reader
 
 HOST = "127.0.0.1"
-DRAIN_LIMIT = 5.0  # seconds; what is not settled by then is found by the look, or by the next start of a data folder
+# Seconds for settling what was closed. App Engine may kill two seconds after SIGTERM; what is not settled by then is settled as
+# drained by the runner that gets its look, or by the next start of the data folder.
+DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.7, 5.0
 # A busy loop holds the interpreter's lock for so many seconds at most before a store's thread gets it: with Python's default
 # of 5 ms a saturated runner starves its own SQLite, and misses its beats.
 SWITCH_INTERVAL = 0.0001
@@ -76,9 +78,10 @@ class Laptop:
 
 @dataclass
 class Stopping:
-    """How a runner is to stop: it waits up to `patience` seconds for its calls, unless `hurry` is set meanwhile."""
+    """How a runner is to stop: it waits up to `patience` seconds for its calls, unless `hurry` is set meanwhile, and then drains."""
 
     patience: float = 0.0
+    drain_limit: float = DRAIN_LIMIT
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -156,7 +159,7 @@ class Engine:
         finally:
             self.closing.set()
             await self._wait(stopping)
-            await self._drain()
+            await self._drain(stopping.drain_limit)
             for each in loops:
                 each.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
@@ -169,12 +172,12 @@ class Engine:
         for each in waits:
             each.cancel()
 
-    async def _drain(self) -> None:
+    async def _drain(self, limit: float) -> None:
         observe.runner_draining(self.lease.name, len(self.calls))
         self.lease.drained = True  # first of all: from now on whoever settles its calls settles them as drained
         await self.lease.beat()
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_LIMIT):
+            async with asyncio.timeout(limit):
                 await self.calls.drain()
 
 
@@ -206,7 +209,7 @@ async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> As
         engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"))
         api = engine.api()
         await stack.enter_async_context(server.serve(engine.web(api), listening))
-        await stack.enter_async_context(engine.alive(stopping or Stopping()))
+        await stack.enter_async_context(engine.alive(stopping or Stopping(drain_limit=LAPTOP_DRAIN_LIMIT)))
         taken_over = await take_over(engine.store, engine.settler)
         await asyncio.to_thread(api.warm)
         embedded.start_dispatching()

@@ -142,7 +142,7 @@ def test_a_failure_says_why_and_whether_it_may_have_run() -> None:
     never_sent = lifecycle.settle(running(asked=spec(retry=RetryPolicy(max_attempts=1))), broken(Break.UNREACHABLE), NOON, 0).failure
     assert never_sent is not None
     assert (never_sent.reason, never_sent.may_have_run) == ("unreachable", False)
-    assert "all 1 attempts are used" in never_sent.message
+    assert "its only attempt is used" in never_sent.message
 
 
 def test_a_cancel_request_wins_over_everything_but_success() -> None:

@@ -81,9 +81,15 @@ class GatedStore(MemoryStore):
         """Write, when let."""
         return await self.process.through(lambda: self.process.world.replace(task, tag), write=True)
 
+    async def changed(self, task_id: str, after: int, patience: float) -> Stored | None:
+        """Wait for no real time: the storm lets others go on."""
+        assert after >= 0
+        assert patience > 0
+        return await self.get(task_id)
+
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 — whatever the shared store has
         """Everything else goes straight to the shared store."""
-        own = ("get", "insert", "replace", "process", "__class__", "__dict__")
+        own = ("get", "insert", "replace", "changed", "process", "__class__", "__dict__")
         return object.__getattribute__(self, name) if name in own else getattr(object.__getattribute__(self, "process").world.store, name)
 
 

@@ -79,6 +79,7 @@ BAD: list[tuple[object, str, str]] = [
     ({"httpRequest": {"url": URL}, "callback": {"url": "x"}}, "/callback/url", "http:// or https://"),
     ({"httpRequest": {"url": URL}, "callback": {"url": URL, "secret": "billing"}}, "/callback/secret", "no webhook secret named billing"),
     ({"httpRequest": {"url": URL}, "callback": {"url": URL, "on": ["done"]}}, "/callback/on/0", "'failed'"),
+    ({"httpRequest": {"url": URL}, "callback": {"url": URL, "on": ["failed", "failed"]}}, "/callback/on", "once"),
     ({"httpRequest": {"url": URL}, "callback": {"pubsub": {"topic": "t"}}}, "/callback/pubsub", "HTTP only"),
 ]
 

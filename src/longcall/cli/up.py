@@ -40,9 +40,9 @@ def up(
     Queue, runner and API listen on loopback, in one process. Ctrl-C stops them; what was running goes on at the next start.
     """
     settings = server_settings()
-    from longcall.assembly import LaptopOptions, Stopping  # noqa: PLC0415 — the server's parts are not in the light install
+    from longcall.assembly import LAPTOP_DRAIN_LIMIT, LaptopOptions, Stopping  # noqa: PLC0415 — the server's parts are not in the light install
 
-    serve(_serve(LaptopOptions(port, grpc_port, rest_port, data, settings), Stopping(), as_json=as_json))
+    serve(_serve(LaptopOptions(port, grpc_port, rest_port, data, settings), Stopping(drain_limit=LAPTOP_DRAIN_LIMIT), as_json=as_json))
 
 
 def server_settings() -> "Settings":

@@ -49,9 +49,10 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Answer 429: the queue brings the message again."""
+    """Answer 429: the queue brings the message again. `soon`: the version it is for is about to be written."""
 
     why: str
+    soon: bool = False
 
 
 Verdict = Take | Expire | Lose | Nothing | Later
@@ -133,7 +134,7 @@ def _running(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime)
 
 def _ahead(visit: Visit, now: datetime) -> Verdict:
     if now < visit.at + PATIENCE_AHEAD:
-        return Later("the version this message is for is not written yet")
+        return Later("the version this message is for is not written yet", soon=True)
     return Nothing("the version this message is for was never written", alarming=True)
 
 

@@ -151,7 +151,8 @@ def _why_not(policy: RetryPolicy, outcome: Outcome, budget: Budget) -> str:
         return "retryOn does not name this outcome"
     if isinstance(outcome, Broken) and outcome.drained:
         return f"{MAX_DRAINS} runners were stopped under it" if budget.drains >= MAX_DRAINS else ""
-    return f"all {policy.max_attempts} attempts are used" if budget.tries >= policy.max_attempts else ""
+    used = "its only attempt is used" if policy.max_attempts == 1 else f"all {policy.max_attempts} attempts are used"
+    return used if budget.tries >= policy.max_attempts else ""
 
 
 def _forbidden(outcome: Outcome) -> bool:

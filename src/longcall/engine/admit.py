@@ -45,27 +45,27 @@ class Admission:
     async def callback(self, message: CallbackMessage) -> Visit | Task | None:
         """The message of version 1 that a callback's stands for, made into a task where its parent wants it told.
 
-        The parent's record when it is behind the message; None when nobody is to be told. One read of the parent decides.
+        The parent's record when it is behind the message; None when nobody is to be told.
         """
-        task_id = callback.task_id(message.callback_of, message.version)
-        if (known := await self.store.get(task_id)) is not None:
-            return Visit(task_id, known.task.create_time, 1, message.at)
         stored = await self.store.get(message.callback_of)
-        if stored is None or stored.task.create_time != message.created or stored.task.version > message.version:
-            return None
-        if stored.task.version < message.version:
-            return stored.task
-        return await self.callback(message) if await self.tell(stored.task) else None
+        parent = stored.task if stored is not None and stored.task.create_time == message.created else None
+        if parent is not None and parent.version < message.version:
+            return parent
+        if parent is not None and parent.version == message.version:
+            await self.tell(parent)
+        # Read after the parent: whoever moves an end on, or forgets it, has made its callback task before.
+        task_id = callback.task_id(message.callback_of, message.version)
+        known = await self.store.get(task_id)
+        return None if known is None else Visit(task_id, known.task.create_time, 1, message.at)
 
-    async def tell(self, parent: Task) -> bool:
+    async def tell(self, parent: Task) -> None:
         """Make the callback task of an end, if one is wanted and it is not there yet. Raises UnavailableError."""
         wanted = callback.wanted(parent)
         if wanted is None:
-            return False
+            return
         task = self.teller.task(parent, wanted, self.control_queue, self.clock.now())
         if await self.store.insert(task):
             observe.task_created(task)
-        return True
 
     async def _admitted(self, hand_put: HandPut, newest: Task | None, free_name: str) -> Task | None:
         verdict = compare(hand_put, newest) if newest is not None else Namesake.REUSED

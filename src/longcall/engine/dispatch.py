@@ -9,16 +9,18 @@ from longcall.core import delivery, lifecycle
 from longcall.core.attempt import Responded
 from longcall.core.delivery import Delivery, HandPut, Later, Lose, Me, Nothing, Take, Visit
 from longcall.core.errors import UnavailableError, UnclearError
+from longcall.core.lifecycle import WrongEventError
 from longcall.core.task import State, Task
 from longcall.core.wire import CallbackMessage, LookMessage
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import Calls, Seat
 from longcall.engine.lease import Lease, alive
-from longcall.engine.ports import Clock, Store
+from longcall.engine.ports import Clock, Store, Stored
 from longcall.engine.settle import Claim, Settler, pauses
 
 OK, AGAIN = 200, 429
+MOMENT = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +57,38 @@ class Dispatcher:
                 assert_never(message)
 
     async def _visit(self, visit: Visit) -> Answer:
+        waited = False
         while (stored := await self.admission.find(visit)) is not None:
             match await self._judge(stored.task, visit):
-                case Nothing(why, alarming):
-                    if alarming:
-                        observe.message_odd(visit, why)
-                    return Answer(OK, _standing(stored.task, why))
-                case Later(why):
-                    return Answer(AGAIN, _standing(stored.task, why))
+                case Later(_, soon=True) if not waited:
+                    waited = await self._waited(visit)
+                case Nothing() | Later() as verdict:
+                    return _told(visit, stored.task, verdict)
                 case Lose():
                     await self.settler.lose(stored.task)
                 case delivery.Expire():
                     await self.settler.expire(stored)
                 case Take():
-                    await self.lease.announce()
-                    taken = lifecycle.take(stored.task, self.lease.name, self.clock.now())
-                    seat = self.calls.seat(taken.kind)
-                    if seat is None or not self.calls.hold(taken, seat):
-                        return Answer(AGAIN, _standing(stored.task, "no room" if seat is None else "another dispatch is taking it"))
-                    if await self._took(taken, stored.tag):
-                        return await self._made(taken, seat)
+                    if (answer := await self._take(stored)) is not None:
+                        return answer
                 case verdict:
                     assert_never(verdict)
         observe.message_odd(visit, "there is no such record, and this message can't make one")
         return Answer(OK, {"id": visit.task})
+
+    async def _take(self, stored: Stored) -> Answer | None:
+        """Step 1, and what follows it. None when another version got in between."""
+        await self.lease.announce()
+        taken = lifecycle.take(stored.task, self.lease.name, self.clock.now())
+        seat = self.calls.seat(taken.kind)
+        if seat is None or not self.calls.hold(taken, seat):
+            return Answer(AGAIN, _standing(stored.task, "no room" if seat is None else "another dispatch is taking it"))
+        return await self._made(taken, seat) if await self._took(taken, stored.tag) else None
+
+    async def _waited(self, ahead: Visit) -> bool:
+        """Give the writer of a version a moment, since it queues first and writes then: the queue would come again only in a second."""
+        await self.store.changed(ahead.task, ahead.version - 1, MOMENT)
+        return True
 
     async def _judge(self, task: Task, visit: Visit) -> delivery.Verdict:
         me = Me(self.lease.name, self.calls.holds(task), self.lease.good, self.lease.may_declare_lost)
@@ -87,7 +97,7 @@ class Dispatcher:
         return delivery.judge(task, visit, me, owner_alive, self.clock.now())
 
     async def _took(self, taken: Task, tag: object) -> bool:
-        """Step 1. False when another version got in between; what is held is let go unless the take landed."""
+        """Write the take; what is held is let go unless it landed."""
         landed = False
         try:
             landed = await self._write_take(taken, tag)
@@ -141,17 +151,19 @@ class Dispatcher:
     async def _callback(self, message: CallbackMessage) -> Answer:
         """Tell of an end: go on with its callback task once the record has ended so, and not before."""
         ahead = Visit(message.callback_of, message.created, message.version, message.at)
+        waited = False
         while (found := await self.admission.callback(message)) is not None:
             if isinstance(found, Visit):
                 return await self._visit(found)
             match await self._judge(found, ahead):
                 case Lose():
                     await self.settler.lose(found)
-                case Later(why):
-                    return Answer(AGAIN, _standing(found, why))
-                case _:
-                    observe.message_odd(ahead, "the end this message tells of was never written")
-                    return Answer(OK, _standing(found, "it did not end so"))
+                case Later(_, soon=True) if not waited:
+                    waited = await self._waited(ahead)
+                case Nothing() | Later() as verdict:
+                    return _told(ahead, found, verdict)
+                case verdict:  # a record behind its message is never due by it
+                    raise WrongEventError(f"{verdict} of {found.id} for its callback of version {message.version}")
         return Answer(OK, {"callbackOf": message.callback_of, "why": "nobody is to be told"})
 
     async def _look(self, look: LookMessage) -> Answer:
@@ -167,6 +179,14 @@ class Dispatcher:
                 await self.settler.lose(stored.task)
         observe.runner_lost(look.runner, len(left))
         return Answer(OK, {"runner": look.runner, "alive": False, "lost": len(left)})
+
+
+def _told(visit: Visit, task: Task, verdict: Nothing | Later) -> Answer:
+    if isinstance(verdict, Later):
+        return Answer(AGAIN, _standing(task, verdict.why))
+    if verdict.alarming:
+        observe.message_odd(visit, verdict.why)
+    return Answer(OK, _standing(task, verdict.why))
 
 
 def _standing(task: Task, why: str) -> dict[str, object]:

@@ -163,11 +163,18 @@ class CallbackIn(Edge):
 
     url: fields.Url
     on: Annotated[list[Literal["succeeded", "failed", "cancelled"]], Field(min_length=1)] = Field(default_factory=lambda: list(EVENTS))  # type: ignore[arg-type] # EVENTS are these
-    secret: str = "default"  # noqa: S105 — a secret's name, not a secret
+    secret: Annotated[str, Field(validate_default=True)] = "default"  # noqa: S105 — a secret's name, not a secret
     headers: fields.Headers = Field(default_factory=dict)
     oidc_token: OidcTokenIn | None = None
     retry: CallbackRetryIn = Field(default_factory=CallbackRetryIn)
     attempt_timeout: fields.Attempt = timedelta(seconds=30)
+
+    @field_validator("on")
+    @classmethod
+    def _once(cls, events: list[str]) -> list[str]:
+        if len(set(events)) < len(events):
+            raise fields.refuse("each event is named once")
+        return events
 
     @field_validator("secret")
     @classmethod
