@@ -16,7 +16,7 @@ def test_the_demo_shows_what_it_says(tmp_path: Path) -> None:
         [sys.executable, "-m", "longcall", "demo"], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 of 9 held." in done.stdout
+    assert "10 of 10 held." in done.stdout
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
     assert time.monotonic() - start < 30, "the demo promises under 30 s"

@@ -1,7 +1,9 @@
 import asyncio
 import signal
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,29 @@ async def test_a_runner_killed_with_200_calls_loses_none(serve: Start, tmp_path:
     lost = sum(len(task["attempts"]) > 1 for task in tasks)
     assert 20 < lost < 180, "both had their share"
     assert len(target.seen) == 200 + lost
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_store_away_for_60_s_loses_nothing_and_nobody(serve: Start, tmp_path: Path) -> None:
+    """Nothing can be written for 60 s while 200 targets answer: each outcome waits, and nobody is declared lost."""
+    slow = Slow()
+    target = await serve(slow)
+    names = [f"t{number}" for number in range(200)]
+    async with fleet(tmp_path) as parts:
+        runners = [await parts.runner() for _ in range(2)]
+        await submit(runners[0].ready["api"], target.url, names)
+        for _ in names:
+            await asyncio.wait_for(slow.calls.acquire(), 30)
+        with closing(sqlite3.connect(parts.folder / "fleet.db", isolation_level=None, timeout=10)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            slow.answering.set()
+            await asyncio.sleep(60)
+            another.execute("ROLLBACK")
+        tasks = await ends(runners[1].ready["api"], names, 120)
+    assert {task["state"] for task in tasks} == {"SUCCEEDED"}
+    assert outcomes(tasks) == {("response",)}
+    assert len(target.seen) == 200
 
 
 async def thousand(serve: Start, tmp_path: Path, **settings: str) -> None:

@@ -67,15 +67,15 @@ def test_pip_install_is_light_and_all_is_whole(clone: Path, tmp_path: Path) -> N
         told = run(binaries / "longcall", command, cwd=tmp_path)
         assert (told.returncode, "pip install 'longcall[all]'" in told.stderr, "Traceback" in told.stderr) == (2, True, False), told.stderr
     must(binaries / "pip", "install", "--quiet", f"{clone}[all]", cwd=tmp_path)
-    assert "9 of 9 held." in must(binaries / "longcall", "demo", cwd=tmp_path)
+    assert "10 of 10 held." in must(binaries / "longcall", "demo", cwd=tmp_path)
 
 
 def test_uv_run_needs_nothing_more(clone: Path) -> None:
     """`uv run longcall demo` in a fresh clone."""
     uv = Path(sys.executable).parent / ("uv.exe" if os.name == "nt" else "uv")
-    assert "9 of 9 held." in must(uv, "run", "--quiet", "--python", sys.executable, "longcall", "demo", cwd=clone)
+    assert "10 of 10 held." in must(uv, "run", "--quiet", "--python", sys.executable, "longcall", "demo", cwd=clone)
 
 
 def test_make_demo_sets_itself_up(clone: Path) -> None:
     """`make demo` in a fresh clone with python3 and make alone: from the hashed lock."""
-    assert "9 of 9 held." in must("make", "demo", f"PYTHON={sys.executable}", cwd=clone)
+    assert "10 of 10 held." in must("make", "demo", f"PYTHON={sys.executable}", cwd=clone)

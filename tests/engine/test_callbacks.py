@@ -82,6 +82,22 @@ async def test_a_callback_queued_before_its_end_is_written_comes_again(house: Ho
     assert (await house.task("train.callback-3")).state is State.SUCCEEDED
 
 
+async def test_a_callback_queued_a_moment_before_its_end_is_written_is_told_at_once(house: House) -> None:
+    """Queue first, write then: the message is often the quicker one, and waits for the record instead of for the queue's backoff."""
+    await house.submit(asked=spec(retry=ONCE, callback=house.hook))
+    runner = await house.runner()
+    line = Line()
+    house.caller.answer = line
+    delivery = asyncio.create_task(house.deliver(runner, 1))
+    await line.open.wait()
+    early = CallbackMessage("train", (await house.task()).create_time, 3, house.clock.now())
+    telling = asyncio.create_task(runner.dispatcher.dispatch(early))
+    await settled(3)
+    line.end(house)
+    await delivery
+    assert (await telling).details["state"] == "SUCCEEDED"
+
+
 async def test_a_callback_of_an_end_that_never_came_does_nothing(house: House) -> None:
     """Its owner queued it and died; the task was settled as lost and goes on: nobody is told, and the parent is not touched."""
     steady = RetryPolicy(min_backoff=MINUTE, max_backoff=MINUTE, jitter=Jitter.NONE)

@@ -65,6 +65,7 @@ async def _play(story: Story) -> bool:
         listening = stack.enter_context(server.listen(HOST, 0))
         await stack.enter_async_context(server.serve(sample.app(), listening))
         stage = await stack.enter_async_context(laptop(LaptopOptions(0, 0, 0, folder)))
+        sample.secrets = stage.webhook_secrets["default"]
         longcall = await stack.enter_async_context(AsyncLongcall(stage.api_url))
         service = f"http://{HOST}:{listening.getsockname()[1]}"
         story.say(time.monotonic(), "longcall", f"is up: API at {stage.api_url}, Cloud Tasks queue over gRPC at {HOST}:{stage.grpc_port}")
@@ -90,13 +91,14 @@ class _Play:
 
         queue = self.stage.queue
         tasks = {
-            "train": cloud_task(f"{service}/train", name="train", queue=queue, json={"epochs": 40}),
+            "train": cloud_task(f"{service}/train", name="train", queue=queue, json={"epochs": 40}, callback=f"{service}/hook"),
             "flaky": cloud_task(f"{service}/flaky", name="flaky", queue=queue, json={}, retry=JITTERED),
             "nobody": cloud_task(nobody, name="nobody", queue=queue, json={}, retry=TWICE),
         }
         await self._put(tasks)
         train, flaky, gone = await asyncio.gather(*(self._follow(name) for name in tasks))
         await self._check_train(train)
+        await self._check_told()
         self._check_flaky(flaky)
         self._check_gone(gone)
         listed = [task.id async for task in self.longcall.list()]
@@ -135,6 +137,12 @@ class _Play:
         body = (await task.response.read()).decode() if task.has_response else ""
         self.story.check(body == '{"epochs":40,"loss":0.02}', f"its answer was read through the API: {body}")
         self.story.check(len(self.sample.calls("train")) == 1, "the service saw exactly one request for it")
+
+    async def _check_told(self) -> None:
+        event = await self.sample.told.get()
+        self.story.say(time.monotonic(), "service", f"was called back: {event.type}, and the signature is right", "bold green")
+        right = (event.type, event.task.id) == ("task.succeeded", "train")
+        self.story.check(right, "its end was told by a callback, whose signature was verified")
 
     def _check_flaky(self, task: "AsyncTask") -> None:
         calls = self.sample.calls("flaky")

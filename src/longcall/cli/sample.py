@@ -1,13 +1,17 @@
-"""A service to be called: slow, flaky, and one that is not there. For `longcall demo`."""
+"""A service to be called: slow, flaky, and one that is not there; and a receiver of callbacks. For `longcall demo`."""
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from longcall.sdk import webhooks
+from longcall.sdk.webhooks import BadSignatureError, Event
 
 ANSWER = {"epochs": 40, "loss": 0.02}
 
@@ -18,11 +22,14 @@ class Sample:
 
     slow_for: float  # seconds
     failures: int
+    secrets: Sequence[str] = ()
+    told: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     seen: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
     def app(self) -> Starlette:
         """The service as an ASGI app."""
-        return Starlette(routes=[Route("/train", self.train, methods=["POST"]), Route("/flaky", self.flaky, methods=["POST"])])
+        doors = {"/train": self.train, "/flaky": self.flaky, "/hook": self.hook}
+        return Starlette(routes=[Route(path, door, methods=["POST"]) for path, door in doors.items()])
 
     def calls(self, task_id: str) -> list[dict[str, str]]:
         """The headers of each request for a task."""
@@ -39,6 +46,15 @@ class Sample:
         """Fail a few times, then succeed."""
         calls = self._note(request)
         return JSONResponse({"ok": True}) if len(calls) > self.failures else JSONResponse({"busy": True}, 503)
+
+    async def hook(self, request: Request) -> Response:
+        """Take a callback if its signature is right, as every receiver should."""
+        try:
+            event = webhooks.verify(request.headers, await request.body(), self.secrets)
+        except BadSignatureError:
+            return Response(status_code=401)
+        self.told.put_nowait(event)
+        return Response(status_code=204)
 
     def _note(self, request: Request) -> list[dict[str, str]]:
         calls = self.calls(request.headers.get("longcall-task", ""))

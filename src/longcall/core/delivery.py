@@ -128,7 +128,9 @@ def _running(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime)
     if not held or overdue(task, now):
         return Lose() if me.may_declare_lost else Later("too early to declare its owner lost")
     return (
-        Later("its owner is about to write the version this message is for") if visit.version > task.version else Nothing("it is running")
+        Later("its owner is about to write the version this message is for", soon=True)
+        if visit.version > task.version
+        else Nothing("it is running")
     )
 
 
