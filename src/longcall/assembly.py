@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from longcall import __version__
 from longcall.core.callback import Teller
+from longcall.core.errors import OurFault
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import NO_LIMIT, Calls, Room
@@ -41,7 +42,7 @@ from longcall.web.schema import Reader
 HOST = "127.0.0.1"
 # Seconds for settling what was closed. App Engine may kill two seconds after SIGTERM; what is not settled by then is settled as
 # drained by the runner that gets its look, or by the next start of the data folder.
-DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.7, 5.0
+DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.4, 5.0
 # A busy loop holds the interpreter's lock for so many seconds at most before a store's thread gets it: with Python's default
 # of 5 ms a saturated runner starves its own SQLite, and misses its beats.
 SWITCH_INTERVAL = 0.0001
@@ -163,7 +164,8 @@ class Engine:
             for each in loops:
                 each.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await self.lease.beat(gone=True)
+            with suppress(OurFault):
+                await self.lease.end(left=len(self.calls) > 0)
 
     async def _wait(self, stopping: Stopping) -> None:
         self.calls.close()
@@ -179,6 +181,7 @@ class Engine:
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self.calls.drain()
+        await self.calls.abandon()
 
 
 @asynccontextmanager

@@ -370,6 +370,21 @@ async def test_a_runner_lost_while_draining_loses_nothing(house: House) -> None:
     assert trouble.code == "DRAINED"
 
 
+async def test_what_a_stopped_runner_could_not_settle_is_looked_at_now(house: House) -> None:
+    """Its last write ended its lease, so nobody has to wait for it to run out: the next runner settles it as drained, however young."""
+    await house.submit(asked=spec(retry=STEADY))
+    await house.lose("r-dead", 1)
+    dead = await house.runner("r-dead")
+    dead.lease.drained = True
+    await dead.lease.end(left=True)
+    assert house.queue.puts[-1].at == house.clock.now()
+    young = await house.runner("r-2")
+    assert (await young.dispatcher.dispatch(house.looks()[-1])).details["lost"] == 1
+    trouble = (await house.task()).attempts[0].trouble
+    assert trouble is not None
+    assert trouble.code == "DRAINED"
+
+
 async def test_a_hand_put_task_is_recorded_and_called(house: House) -> None:
     """A task that somebody put on the queue by its own means is a task like any other."""
     runner = await house.runner()

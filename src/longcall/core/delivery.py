@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import assert_never
 
 from longcall.core.lifecycle import expired
@@ -22,6 +22,14 @@ class Me:
     holds: bool
     lease_good: bool
     may_declare_lost: bool
+
+
+class Owner(Enum):
+    """What is known of the runner that owns a RUNNING task: its lease is good, it ended it itself, or it has fallen silent."""
+
+    ALIVE = "alive"
+    ENDED = "ended"
+    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +114,13 @@ def _same(one: TaskSpec | Unreadable, other: TaskSpec | Unreadable) -> bool:
     return not differing(one, other)
 
 
-def judge(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime) -> Verdict:  # noqa: FBT001 — one fact among the facts
-    """Read the table for one record and one message. `owner_alive`: another runner owns the task and its lease is good."""
+def judge(task: Task, visit: Visit, me: Me, owner: Owner, now: datetime) -> Verdict:
+    """Read the table for one record and one message. `owner` counts while another runner owns the task."""
     if visit.created != task.create_time:
         return Nothing("this id was forgotten and used again")
     match task.state:
         case State.RUNNING:
-            return _running(task, visit, me, owner_alive, now)
+            return _running(task, visit, me, owner, now)
         case State.SUCCEEDED | State.FAILED | State.CANCELLED | State.SCHEDULED | State.WAITING if visit.version > task.version:
             return _ahead(visit, now)
         case State.SCHEDULED | State.WAITING:
@@ -123,15 +131,19 @@ def judge(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime) ->
             assert_never(task.state)
 
 
-def _running(task: Task, visit: Visit, me: Me, owner_alive: bool, now: datetime) -> Verdict:  # noqa: FBT001 — as above
-    held = me.holds if task.owner == me.name else owner_alive
+def _running(task: Task, visit: Visit, me: Me, owner: Owner, now: datetime) -> Verdict:
+    mine = task.owner == me.name
+    held = me.holds if mine else owner is Owner.ALIVE
     if not held or overdue(task, now):
-        return Lose() if me.may_declare_lost else Later("too early to declare its owner lost")
-    return (
-        Later("its owner is about to write the version this message is for", soon=True)
-        if visit.version > task.version
-        else Nothing("it is running")
-    )
+        return Lose() if may_settle(me, Owner.SILENT if mine or held else owner) else Later("too early to declare its owner lost")
+    if visit.version > task.version:
+        return Later("its owner is about to write the version this message is for", soon=True)
+    return Nothing("it is running")
+
+
+def may_settle(me: Me, owner: Owner) -> bool:
+    """Whether I may settle what another runner left: at once when it ended its lease itself, else only when I may declare it lost."""
+    return me.may_declare_lost or (owner is Owner.ENDED and me.lease_good)
 
 
 def _ahead(visit: Visit, now: datetime) -> Verdict:

@@ -149,6 +149,13 @@ class Calls:
             call.end(drained)
         await self.idle()
 
+    async def abandon(self) -> None:
+        """Stop whatever is left without another write."""
+        work = list(self._work)
+        for each in work:
+            each.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
     async def idle(self) -> None:
         """Wait until no call is held any more."""
         while self._work:

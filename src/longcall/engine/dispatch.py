@@ -7,7 +7,7 @@ from typing import assert_never
 
 from longcall.core import delivery, lifecycle
 from longcall.core.attempt import Responded
-from longcall.core.delivery import Delivery, HandPut, Later, Lose, Me, Nothing, Take, Visit
+from longcall.core.delivery import Delivery, HandPut, Later, Lose, Nothing, Owner, Take, Visit
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.lifecycle import WrongEventError
 from longcall.core.task import State, Task
@@ -15,7 +15,7 @@ from longcall.core.wire import CallbackMessage, LookMessage
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import Calls, Seat
-from longcall.engine.lease import Lease, alive
+from longcall.engine.lease import Lease, owner_is
 from longcall.engine.ports import Clock, Store, Stored
 from longcall.engine.settle import Claim, Settler, pauses
 
@@ -91,10 +91,9 @@ class Dispatcher:
         return True
 
     async def _judge(self, task: Task, visit: Visit) -> delivery.Verdict:
-        me = Me(self.lease.name, self.calls.holds(task), self.lease.good, self.lease.may_declare_lost)
-        others = task.state is State.RUNNING and task.owner != me.name
-        owner_alive = others and alive(await self.store.runner(task.owner or ""))
-        return delivery.judge(task, visit, me, owner_alive, self.clock.now())
+        others = task.state is State.RUNNING and task.owner != self.lease.name
+        owner = owner_is(await self.store.runner(task.owner or "")) if others else Owner.SILENT
+        return delivery.judge(task, visit, self.lease.me(holds=self.calls.holds(task)), owner, self.clock.now())
 
     async def _took(self, taken: Task, tag: object) -> bool:
         """Write the take; what is held is let go unless it landed."""
@@ -168,11 +167,12 @@ class Dispatcher:
 
     async def _look(self, look: LookMessage) -> Answer:
         """See whether a runner lives; if not, settle all it left behind before its look may be forgotten."""
-        if alive(await self.store.runner(look.runner)):
+        owner = owner_is(await self.store.runner(look.runner))
+        if owner is Owner.ALIVE:
             await self.lease.queue_look(LookMessage(look.runner, look.k, look.n + 1))
             return Answer(OK, {"runner": look.runner, "alive": True})
         left = await self.store.owned(look.runner)
-        if left and not self.lease.may_declare_lost:
+        if left and not delivery.may_settle(self.lease.me(), owner):
             return Answer(AGAIN, {"runner": look.runner, "alive": False})
         for task_id in left:
             if (stored := await self.store.get(task_id)) is not None and stored.task.owner == look.runner:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from longcall.core.delivery import Me, Owner
 from longcall.core.errors import UnavailableError
 from longcall.core.wire import LookMessage
 from longcall.engine import observe
@@ -18,6 +19,13 @@ STEADY_FOR = 35.0
 def alive(runner: Runner | None) -> bool:
     """Tell whether a runner's lease is good, by the store's clock."""
     return runner is not None and not runner.gone and runner.age < GOOD_FOR
+
+
+def owner_is(runner: Runner | None) -> Owner:
+    """What a runner's record says of it as an owner."""
+    if alive(runner):
+        return Owner.ALIVE
+    return Owner.ENDED if runner is not None and runner.gone else Owner.SILENT
 
 
 def look_name(look: LookMessage) -> str:
@@ -87,6 +95,16 @@ class Lease:
                 lapses = self._lapses
                 await self.queue_look(LookMessage(self.name, lapses, 0))
                 self._looked = lapses == self._lapses
+
+    def me(self, *, holds: bool = False) -> Me:
+        """What a delivery is judged by."""
+        return Me(self.name, holds, self.good, self.may_declare_lost)
+
+    async def end(self, *, left: bool) -> None:
+        """End the lease, after this runner's last write; with calls left unsettled, have it looked at now and not in a minute."""
+        if await self.beat(gone=True) and left:
+            look = LookMessage(self.name, self._lapses + 1, 0)
+            await self.queue.create(self.control_queue, look_name(look), look, self.clock.now())
 
     async def queue_look(self, look: LookMessage) -> None:
         """Put a look on the control queue, 60 s ahead."""
