@@ -42,7 +42,7 @@ from longcall.web.schema import Reader
 HOST = "127.0.0.1"
 # Seconds for settling what was closed. App Engine may kill two seconds after SIGTERM; what is not settled by then is settled as
 # drained by the runner that gets its look, or by the next start of the data folder.
-DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.4, 5.0
+DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.3, 5.0
 # A busy loop holds the interpreter's lock for so many seconds at most before a store's thread gets it: with Python's default
 # of 5 ms a saturated runner starves its own SQLite, and misses its beats.
 SWITCH_INTERVAL = 0.0001

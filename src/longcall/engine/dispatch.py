@@ -128,7 +128,12 @@ class Dispatcher:
         work = self.calls.start(self._attempt(taken))
         if seat is Seat.DETACHED:
             return Answer(OK, {"id": taken.id, "state": taken.state.value, "attempt": taken.attempt_count, "detached": True})
-        return await asyncio.shield(work)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if not work.cancelled():
+                raise  # the queue dropped its side; the call goes on
+            return Answer(AGAIN, _standing(taken, "this runner stopped before it could settle it"))
 
     async def _attempt(self, taken: Task) -> Answer:
         outcome = await self.calls.make(taken)  # step 2

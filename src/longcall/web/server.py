@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 BACKLOG = 2048
+GRACE = 0.2  # seconds
 
 
 class _Server(uvicorn.Server):
@@ -24,15 +25,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def serve(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
-    """Serve on a listening socket; on leaving, finish answers that are under way for at most a second."""
+    """Serve on a listening socket; on leaving, answers that are under way have a moment to get out."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1, server_header=False
+        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=0, server_header=False
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield
     finally:
+        if server.server_state.tasks:
+            await asyncio.wait(server.server_state.tasks, timeout=GRACE)
         server.should_exit = True
         await serving
         listening.close()
