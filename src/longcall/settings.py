@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import key_of
-from longcall.core.wire import ALWAYS_REDACTED, loads
+from longcall.core.view import ALWAYS_REDACTED
+from longcall.core.wire import loads
 
 PREFIX = "LONGCALL_"
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process

@@ -9,8 +9,8 @@ from itertools import count
 
 from longcall.core.attempt import Outcome, Responded, Response
 from longcall.core.errors import NotFoundError, UnavailableError
+from longcall.core.messages import Message
 from longcall.core.request import Limits
-from longcall.core.wire import Message
 from longcall.engine.ports import CallRequest
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

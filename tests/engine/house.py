@@ -9,9 +9,10 @@ from longcall.core.attempt import Outcome
 from longcall.core.callback import Teller
 from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import UnavailableError, UnclearError
+from longcall.core.messages import LookMessage, Message, TaskMessage
 from longcall.core.signing import secret_of
 from longcall.core.task import Callback, Task, TaskSpec, Unreadable
-from longcall.core.wire import LookMessage, Message, TaskMessage, spec_from_json
+from longcall.core.wire import spec_from_json
 from longcall.engine.admit import Admission
 from longcall.engine.calls import Calls, Room
 from longcall.engine.control import Control

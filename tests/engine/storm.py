@@ -15,9 +15,9 @@ from longcall.core import callback
 from longcall.core.attempt import Outcome
 from longcall.core.callback import Teller
 from longcall.core.errors import CallerMistake, OurFault, UnavailableError, UnclearError
+from longcall.core.messages import Message
 from longcall.core.request import Limits
 from longcall.core.task import Kind, Task, TaskSpec
-from longcall.core.wire import Message
 from longcall.engine.admit import Admission
 from longcall.engine.calls import Calls, Room
 from longcall.engine.control import Control

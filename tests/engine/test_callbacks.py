@@ -6,10 +6,11 @@ import pytest
 
 from longcall.core import callback
 from longcall.core.attempt import Outcome
+from longcall.core.messages import CallbackMessage
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.signing import sign
 from longcall.core.task import CALLBACK_RETRIES, Kind, State
-from longcall.core.wire import CallbackMessage, loads
+from longcall.core.wire import loads
 from longcall.engine.ports import CallRequest
 from longcall.testing import ok, settled
 from tests.engine.house import CONTROL, SECRET, House, Line, Runner, answers

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from longcall.core.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from longcall.core.messages import TaskMessage
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.task import State, Task, Unreadable
-from longcall.core.wire import TaskMessage
 from longcall.engine.calls import Room
 from longcall.engine.cancels import CancelWatch
 from longcall.engine.requeue import Requeue, Requeued

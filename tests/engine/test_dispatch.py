@@ -6,9 +6,9 @@ import pytest
 
 from longcall.core.attempt import Break, Broken, Outcome, Trouble
 from longcall.core.errors import UnavailableError
+from longcall.core.messages import LookMessage
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.task import State, Unreadable
-from longcall.core.wire import LookMessage
 from longcall.engine.calls import Room
 from longcall.engine.ports import CallRequest, Query
 from longcall.engine.requeue import take_over

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from longcall.core import lifecycle, wire
+from longcall.core import lifecycle, view, wire
 from longcall.core.task import Callback, HttpRequest, Kind, State, Task, TaskSpec, Unreadable
 from longcall.core.text import time_text
 
@@ -17,7 +17,7 @@ class Teller:
     """How an end is told: where the API is reached, and which headers' values nobody is shown."""
 
     public_url: str = ""
-    redact: frozenset[str] = wire.ALWAYS_REDACTED
+    redact: frozenset[str] = view.ALWAYS_REDACTED
 
     def task(self, parent: Task, wanted: Callback, queue: str, now: datetime) -> Task:
         """The callback's task for the end that the parent's record states."""
@@ -40,12 +40,12 @@ class Teller:
 
     def body(self, task: Task) -> bytes:
         """`{"type": "task.failed", …}`: the task as readers see it, without what was asked for in full, with its last attempt only."""
-        view = wire.view(task, self.public_url, self.redact)
+        seen = view.view(task, self.public_url, self.redact)
         for asked in ("headers", "body"):
-            view["httpRequest"].pop(asked, None)
-        view["attempts"] = view["attempts"][-1:]
+            seen["httpRequest"].pop(asked, None)
+        seen["attempts"] = seen["attempts"][-1:]
         told = {"type": f"task.{_EVENTS[task.state]}", "timestamp": time_text(task.finish_time or task.update_time), "schema": 1}
-        return wire.dumps(told | {"data": {"task": view}})
+        return wire.dumps(told | {"data": {"task": seen}})
 
 
 def task_id(parent: str, version: int) -> str:

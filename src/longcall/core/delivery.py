@@ -6,8 +6,9 @@ from enum import Enum, StrEnum
 from typing import assert_never
 
 from longcall.core.lifecycle import expired
+from longcall.core.messages import CallbackMessage, LookMessage
 from longcall.core.task import State, Task, TaskSpec, Unreadable
-from longcall.core.wire import CallbackMessage, LookMessage, differing
+from longcall.core.wire import differing
 
 PATIENCE_AHEAD = timedelta(minutes=10)
 PAST_LIMIT = timedelta(seconds=60)

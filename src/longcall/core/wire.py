@@ -1,13 +1,11 @@
-"""Records, views and messages as JSON: camelCase, durations and times as protobuf JSON has them, bytes as base64.
+"""Tasks and records as JSON: camelCase, durations and times as protobuf JSON has them, bytes as base64.
 
 What is read here was written here (the store, our own messages). Strangers' JSON goes through web/schema.py, which says what is wrong.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
 
 from longcall.core.attempt import Attempt, Response, Trouble
@@ -32,8 +30,6 @@ from longcall.core.text import bytes_text, duration_text, parse_bytes, parse_dur
 
 Json = dict[str, Any]
 Read = TypeVar("Read")
-REDACTED = "REDACTED"
-ALWAYS_REDACTED = frozenset({"authorization", "cookie"})
 
 
 def dumps(value: object) -> bytes:
@@ -225,7 +221,7 @@ def task_to_json(task: Task) -> Json:
         "attemptCount": task.attempt_count,
         "attempts": [_attempt_to_json(attempt) for attempt in task.attempts],
         "failure": _maybe(_failure_to_json, task.failure),
-        "response": _maybe(_response_to_json, task.response),
+        "response": _maybe(response_to_json, task.response),
         "queue": task.queue,
         "owner": task.owner,
         "budget": {"start": time_text(task.budget.start), "tries": task.budget.tries, "drains": task.budget.drains},
@@ -351,7 +347,8 @@ def _failure_from_json(data: Json) -> Failure:
     return Failure(data["reason"], data["message"], data["mayHaveRun"])
 
 
-def _response_to_json(response: Response) -> Json:
+def response_to_json(response: Response) -> Json:
+    """The response as the record keeps it."""
     return {
         "status": response.status,
         "headers": dict(response.headers),
@@ -375,143 +372,3 @@ def _response_from_json(data: Json) -> Response:
         inline=_maybe(parse_bytes, data["inline"]),
         location=data["location"],
     )
-
-
-# What a reader sees
-
-
-def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, callbacks: Iterable[Task] = ()) -> Json:
-    """What `GET /v1/tasks/{id}` answers: the record without what is only ours, credentials redacted, the body shown as what it is.
-
-    `callbacks` are the tasks that tell of its ends.
-    """
-    data = task_to_json(task)
-    del data["owner"], data["budget"]
-    data.pop("signWith", None)
-    if "httpRequest" in data:
-        data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
-    if data.get("callback"):
-        data["callback"]["headers"] = _redacted(data["callback"]["headers"], redact)
-    if task.response is not None:
-        data["response"] = _response_view(task.response, redact)
-    own = f"{base_url}/v1/tasks/{task.id}"
-    data["callbacks"] = [_told(each) for each in callbacks]
-    data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
-    return data
-
-
-def _told(callback: Task) -> Json:
-    event = callback.spec.labels.get("longcall.event") if isinstance(callback.spec, TaskSpec) else None
-    return {"event": event, "taskId": callback.id, "state": callback.state.value}
-
-
-def row(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) -> Json:
-    """A list's entry: the view without bodies and attempts."""
-    data = view(task, base_url, redact)
-    for bulky in ("attempts", "raw"):
-        data.pop(bulky, None)
-    data.get("httpRequest", {}).pop("body", None)
-    for bulky in ("json", "text", "body"):
-        (data["response"] or {}).pop(bulky, None)
-    return data
-
-
-def _redacted(headers: Mapping[str, str], redact: frozenset[str]) -> Json:
-    return {name: REDACTED if name.lower() in redact else value for name, value in headers.items()}
-
-
-def _response_view(response: Response, redact: frozenset[str]) -> Json:
-    data = _response_to_json(response)
-    del data["inline"], data["location"]
-    data["headers"] = _redacted(data["headers"], redact | {"set-cookie"})
-    if response.inline is None:
-        return data
-    return data | _readable(response.inline, response.header("content-type") or "")
-
-
-def _readable(body: bytes, content_type: str) -> Json:
-    kind = content_type.partition(";")[0].strip().lower()
-    try:
-        if kind == "application/json" or kind.endswith("+json"):
-            return {"json": loads(body)}
-    except ValueError:
-        pass  # it says JSON and is not: shown as text or bytes
-    try:
-        return {"text": body.decode()}
-    except UnicodeDecodeError:
-        return {"body": bytes_text(body)}
-
-
-# Messages
-
-
-@dataclass(frozen=True, slots=True)
-class TaskMessage:
-    """Look at task `task`, created at `created`: its version `version` needs you at `at`. Version 1 carries the task as asked for."""
-
-    task: str
-    created: datetime
-    version: int
-    at: datetime
-    create: Json | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackMessage:
-    """Tell that task `callback_of`, created at `created`, ended at its version `version`."""
-
-    callback_of: str
-    created: datetime
-    version: int
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LookMessage:
-    """Look whether runner `runner` is alive: `k` counts its lapses, `n` the looks since."""
-
-    runner: str
-    k: int
-    n: int
-
-
-Message = TaskMessage | CallbackMessage | LookMessage
-
-
-def message_to_json(message: Message) -> Json:
-    """Write the body of a message."""
-    if isinstance(message, LookMessage):
-        return {"runner": message.runner, "k": message.k, "n": message.n}
-    subject = {"task": message.task} if isinstance(message, TaskMessage) else {"callbackOf": message.callback_of}
-    data = subject | {"created": time_text(message.created), "version": message.version, "at": time_text(message.at)}
-    return data | {"create": message.create} if isinstance(message, TaskMessage) and message.create is not None else data
-
-
-def message_from_json(data: Any) -> Message | None:  # noqa: ANN401 — any JSON
-    """Read a message of ours; None when it is none, so that somebody put it on the queue by hand."""
-    match data:
-        case {"task": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if rest.keys() <= {"create"}:
-            return _timed(lambda: TaskMessage(task, parse_time(created), version, parse_time(at), data.get("create")))
-        case {"callbackOf": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if not rest:
-            return _timed(lambda: CallbackMessage(task, parse_time(created), version, parse_time(at)))
-        case {"runner": str(runner), "k": int(k), "n": int(n), **rest} if not rest:
-            return LookMessage(runner, k, n)
-        case _:
-            return None
-
-
-def _timed(make: Callable[[], Message]) -> Message | None:
-    try:
-        return make()
-    except ValueError:  # what is no time was not written by us
-        return None
-
-
-def message_name(task_id: str, create_time: datetime, version: int) -> str:
-    """Name the message of a version: no common prefix, as Cloud Tasks wants it, and the same whoever queues it."""
-    return f"{record_hash(task_id, create_time)}-{version}"
-
-
-def record_hash(task_id: str, create_time: datetime) -> str:
-    """The first 32 hex digits of SHA-256 of `{id}/{createTime}`: one record's own, also when an id is used again."""
-    return hashlib.sha256(f"{task_id}/{time_text(create_time)}".encode()).hexdigest()[:32]

@@ -7,8 +7,9 @@ from typing import assert_never
 from longcall.core import callback, lifecycle
 from longcall.core.callback import Teller
 from longcall.core.delivery import HandPut, Namesake, Visit, compare
+from longcall.core.messages import CallbackMessage
 from longcall.core.task import Task, TaskSpec, Unreadable
-from longcall.core.wire import CallbackMessage, dumps, spec_to_json
+from longcall.core.wire import dumps, spec_to_json
 from longcall.engine import observe
 from longcall.engine.ports import Clock, Store, Stored
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from longcall.core import request, signing
 from longcall.core.attempt import Break, Broken, Outcome, Trouble, cancelled, drained
 from longcall.core.lifecycle import WrongEventError
+from longcall.core.messages import record_hash
 from longcall.core.task import Kind, StoredBody, Task, TaskSpec, Unreadable
-from longcall.core.wire import record_hash
 from longcall.engine import observe
 from longcall.engine.ports import Caller, CallRequest, Clock
 

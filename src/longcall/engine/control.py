@@ -7,8 +7,8 @@ from datetime import datetime
 
 from longcall.core import callback, lifecycle
 from longcall.core.errors import FailedPreconditionError, NotFoundError, UnclearError
+from longcall.core.messages import TaskMessage, message_name
 from longcall.core.task import Kind, State, Task, Unreadable
-from longcall.core.wire import TaskMessage, message_name
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import body_key

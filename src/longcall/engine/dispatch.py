@@ -10,8 +10,8 @@ from longcall.core.attempt import Responded
 from longcall.core.delivery import Delivery, HandPut, Later, Lose, Nothing, Owner, Take, Visit
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.lifecycle import WrongEventError
+from longcall.core.messages import CallbackMessage, LookMessage
 from longcall.core.task import State, Task
-from longcall.core.wire import CallbackMessage, LookMessage
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import Calls, Seat

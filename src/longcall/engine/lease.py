@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from longcall.core.delivery import Me, Owner
 from longcall.core.errors import UnavailableError
-from longcall.core.wire import LookMessage
+from longcall.core.messages import LookMessage
 from longcall.engine import observe
 from longcall.engine.ports import Clock, Queue, Runner, Store
 

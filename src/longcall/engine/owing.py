@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from longcall.core import callback
+from longcall.core.messages import CallbackMessage, TaskMessage, message_name
 from longcall.core.task import Kind, Task
-from longcall.core.wire import CallbackMessage, TaskMessage, message_name
 from longcall.engine.ports import Clock, Queue
 
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from longcall.core.attempt import Outcome
+from longcall.core.messages import Message
 from longcall.core.request import Limits
 from longcall.core.task import HttpRequest, Kind, State, Task
-from longcall.core.wire import Message
 
 
 class Stored(NamedTuple):

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from longcall.core import callback
+from longcall.core.messages import CallbackMessage, message_name
 from longcall.core.task import Kind, State, Task
-from longcall.core.wire import CallbackMessage, message_name
 from longcall.engine.control import Control
 from longcall.engine.lease import alive
 from longcall.engine.ports import Query, Store

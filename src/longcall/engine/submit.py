@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from longcall.core import lifecycle
 from longcall.core.errors import AlreadyExistsError, MayExistError, UnavailableError
+from longcall.core.messages import TaskMessage, message_name, message_to_json
 from longcall.core.task import StoredBody, Task, TaskSpec, Unreadable
-from longcall.core.wire import TaskMessage, body_digest, differing, dumps, message_name, message_to_json, spec_to_json
+from longcall.core.wire import body_digest, differing, dumps, spec_to_json
 from longcall.engine import observe
 from longcall.engine.calls import body_key
 from longcall.engine.ports import Bodies, Clock, Queue, Store

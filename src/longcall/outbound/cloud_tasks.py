@@ -12,8 +12,9 @@ from http import HTTPStatus
 import aiohttp
 
 from longcall.core.errors import UnavailableError
+from longcall.core.messages import Message, message_to_json
 from longcall.core.text import bytes_text, time_text
-from longcall.core.wire import Message, dumps, message_to_json
+from longcall.core.wire import dumps
 
 WRITE_LIMIT = 5.0  # seconds
 DISPATCH_DEADLINE = "86415s"  # the most an App Engine task may have: 24 h and 15 s

@@ -22,8 +22,9 @@ from longcall.engine.ports import Clock
 from longcall.engine.requeue import Requeue
 from longcall.engine.submit import Submitter
 from longcall.web import body, fields, problems
+from longcall.web.mistakes import mistakes
 from longcall.web.render import Renderer
-from longcall.web.schema import Reader, TaskIn, mistakes
+from longcall.web.schema import Reader, TaskIn
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import CallerMistake, OurFault, PermissionDeniedError
+from longcall.core.messages import Message, TaskMessage, message_from_json
 from longcall.core.task import TaskSpec, Unreadable
-from longcall.core.wire import Message, TaskMessage, dumps, message_from_json
+from longcall.core.wire import dumps
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.ports import Clock
 from longcall.web import body, problems

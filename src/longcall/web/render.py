@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from longcall.core import wire
+from longcall.core import view, wire
 from longcall.core.task import Task
 
 
@@ -12,12 +12,12 @@ class Renderer:
     """Knows where the API is reached, and which headers' values nobody is shown."""
 
     public_url: str
-    redact: frozenset[str] = wire.ALWAYS_REDACTED
+    redact: frozenset[str] = view.ALWAYS_REDACTED
 
     def view(self, task: Task, callbacks: Iterable[Task] = ()) -> wire.Json:
         """One task, whole, with what became of its callbacks."""
-        return wire.view(task, self.public_url, self.redact, callbacks)
+        return view.view(task, self.public_url, self.redact, callbacks)
 
     def row(self, task: Task) -> wire.Json:
         """A list's entry."""
-        return wire.row(task, self.public_url, self.redact)
+        return view.row(task, self.public_url, self.redact)

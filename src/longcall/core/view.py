@@ -1,0 +1,73 @@
+"""A task as readers see it: credentials redacted, what is only ours left out, the response shown as what it is."""
+
+from collections.abc import Iterable, Mapping
+
+from longcall.core.attempt import Response
+from longcall.core.task import Task, TaskSpec
+from longcall.core.text import bytes_text
+from longcall.core.wire import Json, loads, response_to_json, task_to_json
+
+REDACTED = "REDACTED"
+ALWAYS_REDACTED = frozenset({"authorization", "cookie"})
+
+
+def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, callbacks: Iterable[Task] = ()) -> Json:
+    """What `GET /v1/tasks/{id}` answers: the record without what is only ours, credentials redacted, the body shown as what it is.
+
+    `callbacks` are the tasks that tell of its ends.
+    """
+    data = task_to_json(task)
+    del data["owner"], data["budget"]
+    data.pop("signWith", None)
+    if "httpRequest" in data:
+        data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
+    if data.get("callback"):
+        data["callback"]["headers"] = _redacted(data["callback"]["headers"], redact)
+    if task.response is not None:
+        data["response"] = _response_view(task.response, redact)
+    own = f"{base_url}/v1/tasks/{task.id}"
+    data["callbacks"] = [_told(each) for each in callbacks]
+    data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
+    return data
+
+
+def _told(callback: Task) -> Json:
+    event = callback.spec.labels.get("longcall.event") if isinstance(callback.spec, TaskSpec) else None
+    return {"event": event, "taskId": callback.id, "state": callback.state.value}
+
+
+def row(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED) -> Json:
+    """A list's entry: the view without bodies and attempts."""
+    data = view(task, base_url, redact)
+    for bulky in ("attempts", "raw"):
+        data.pop(bulky, None)
+    data.get("httpRequest", {}).pop("body", None)
+    for bulky in ("json", "text", "body"):
+        (data["response"] or {}).pop(bulky, None)
+    return data
+
+
+def _redacted(headers: Mapping[str, str], redact: frozenset[str]) -> Json:
+    return {name: REDACTED if name.lower() in redact else value for name, value in headers.items()}
+
+
+def _response_view(response: Response, redact: frozenset[str]) -> Json:
+    data = response_to_json(response)
+    del data["inline"], data["location"]
+    data["headers"] = _redacted(data["headers"], redact | {"set-cookie"})
+    if response.inline is None:
+        return data
+    return data | _readable(response.inline, response.header("content-type") or "")
+
+
+def _readable(body: bytes, content_type: str) -> Json:
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == "application/json" or kind.endswith("+json"):
+            return {"json": loads(body)}
+    except ValueError:
+        pass  # it says JSON and is not: shown as text or bytes
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"body": bytes_text(body)}
