@@ -78,6 +78,7 @@ class Calls:
     closing: bool = False
     draining: bool = False
     _held: dict[tuple[str, int], _Call] = field(default_factory=dict)
+    _seated: int = 0
     _work: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __len__(self) -> int:
@@ -89,7 +90,7 @@ class Calls:
         kept = math.ceil(self.room.max_calls / 10) if kind is Kind.CALL else 0
         if self.closing or len(self._held) >= self.room.max_calls - kept:
             return None
-        if sum(call.seat is Seat.HELD for call in self._held.values()) < self.room.hold_slots:
+        if self._seated < self.room.hold_slots:
             return Seat.HELD
         return Seat.DETACHED if self.room.detach else None
 
@@ -102,11 +103,13 @@ class Calls:
         if self.holds(task):
             return False
         self._held[task.id, task.attempt_count] = _Call(seat)
+        self._seated += seat is Seat.HELD
         return True
 
     def release(self, task: Task) -> None:
         """Forget an attempt: when its settle is known to have landed, or its take not to have."""
-        self._held.pop((task.id, task.attempt_count), None)
+        call = self._held.pop((task.id, task.attempt_count), None)
+        self._seated -= call is not None and call.seat is Seat.HELD
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Let work go on whatever becomes of the dispatch that began it: somebody's request is running over there."""
