@@ -20,7 +20,7 @@ from longcall.engine.calls import NO_LIMIT, Calls, Room
 from longcall.engine.cancels import CancelWatch
 from longcall.engine.control import Control
 from longcall.engine.dispatch import Dispatcher
-from longcall.engine.lease import Lease
+from longcall.engine.lease import LAST_BEAT_LIMIT, Lease
 from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Caller, Queue, Store
 from longcall.engine.requeue import Requeue, take_over
@@ -108,6 +108,7 @@ class Engine:
         clock = SystemClock()
         name = f"r-{clock.new_hex(12)}"
         room = Room(settings.max_calls or open_files() // 3, settings.hold_slots or NO_LIMIT, detach=settings.when_full == "detach")
+        calls = Calls(caller, clock, f"longcall/{__version__}", room, settings.webhook_secrets)
         return cls(
             store,
             queue,
@@ -115,8 +116,8 @@ class Engine:
             clock,
             settings,
             Renderer(settings.public_url, settings.redact_headers),
-            Lease(store, queue, clock, name, settings.control_queue),
-            Calls(caller, clock, f"longcall/{__version__}", room, settings.webhook_secrets),
+            Lease(store, queue, clock, name, settings.control_queue, lambda: len(calls)),
+            calls,
             Owing(queue, clock, settings.queue, settings.control_queue),
             Admission(store, clock, settings.queue, settings.control_queue, Teller(settings.public_url, settings.redact_headers)),
             asyncio.Event(),
@@ -125,7 +126,7 @@ class Engine:
     @property
     def settler(self) -> Settler:
         """What writes the ends of attempts."""
-        return Settler(self.store, self.owing, self.clock)
+        return Settler(self.store, self.owing, self.clock, self.bodies)
 
     def api(self) -> app.Lazy:
         """The HTTP API; made when it is first asked for, or warmed."""
@@ -158,8 +159,8 @@ class Engine:
         try:
             yield
         finally:
-            self.closing.set()
             await self._wait(stopping)
+            self.closing.set()
             await self._drain(stopping.drain_limit)
             for each in loops:
                 each.cancel()
@@ -177,7 +178,7 @@ class Engine:
     async def _drain(self, limit: float) -> None:
         observe.runner_draining(self.lease.name, len(self.calls))
         self.lease.drained = True  # first of all: from now on whoever settles its calls settles them as drained
-        await self.lease.beat()
+        await self.lease.beat(limit=LAST_BEAT_LIMIT)
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self.calls.drain()

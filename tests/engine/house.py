@@ -94,7 +94,7 @@ class House:
         self.store = StormyStore(self.clock.now)
         self.caller = FakeCaller(self.clock)
         self.owing = Owing(self.queue, self.clock, QUEUE, CONTROL)
-        self.settler = Settler(self.store, self.owing, self.clock)
+        self.settler = Settler(self.store, self.owing, self.clock, self.bodies)
         self.submitter = Submitter(self.store, self.queue, self.bodies, self.clock, QUEUE)
         self.admission = Admission(self.store, self.clock, QUEUE, CONTROL, Teller("http://longcall"))
         self.control = Control(self.store, self.bodies, self.clock, self.owing, self.admission)

@@ -112,7 +112,7 @@ class Process:
         held = world.born % 2  # every other runner detaches all its calls
         self.calls = Calls(self, clock, "longcall/storm", Room(100, hold_slots=held, detach=True), SECRETS)
         self.admission = Admission(store, clock, QUEUE, CONTROL, Teller())
-        self.dispatcher = Dispatcher(store, clock, self.lease, self.calls, Settler(store, self.owing, clock), self.admission)
+        self.dispatcher = Dispatcher(store, clock, self.lease, self.calls, Settler(store, self.owing, clock, FakeBodies()), self.admission)
         self.control = Control(store, FakeBodies(), clock, self.owing, self.admission)
         self.submitter = Submitter(store, self, FakeBodies(), clock, QUEUE)
 

@@ -33,6 +33,8 @@ def runner(
 
     if not _is_loopback(host):
         raise fail(f"--host {host} can be reached from outside, and this release knows no users: give a loopback address", USAGE)
+    if not settings.queue_secret:
+        raise fail("LONGCALL_QUEUE_SECRET is not set: the queue and its runners share one, or no dispatch is let in", USAGE)
     try:
         stopping = Stopping(patience=human_duration(drain).total_seconds())
     except ValueError as error:

@@ -71,7 +71,7 @@ def serve(work: "Coroutine[object, object, None]") -> None:
         uvloop.run(work)
     except LongcallError as error:
         raise fail(str(error), OUT_OF_REACH) from None
-    except (OSError, RuntimeError) as error:
+    except (OSError, OverflowError, RuntimeError) as error:
         raise fail(f"it can't start: {error}", OUT_OF_REACH) from None
 
 

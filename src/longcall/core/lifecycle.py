@@ -49,7 +49,7 @@ class WrongEventError(LongcallError):
 
 def create(task_id: str, spec: TaskSpec, *, queue: str, trace: str, now: datetime) -> Task:
     """Version 1 of a task, SCHEDULED for its scheduleTime or at once."""
-    start = spec.schedule_time or now
+    start = max(spec.schedule_time or now, now)
     return Task(
         id=task_id,
         spec=spec,

@@ -1,6 +1,7 @@
 """Messages: what we put on the queue, its JSON, and its names."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,8 @@ from typing import Any
 
 from longcall.core.text import parse_time, time_text
 from longcall.core.wire import Json
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,600}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ def message_to_json(message: Message) -> Json:
 def message_from_json(data: Any) -> Message | None:  # noqa: ANN401 — any JSON
     """Read a message of ours; None when it is none, so that somebody put it on the queue by hand."""
     match data:
+        case {"task": str(name)} | {"callbackOf": str(name)} | {"runner": str(name)} if not _NAME.fullmatch(name):
+            return None
         case {"task": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if rest.keys() <= {"create"}:
             return _timed(lambda: TaskMessage(task, parse_time(created), version, parse_time(at), data.get("create")))
         case {"callbackOf": str(task), "created": str(created), "version": int(version), "at": str(at), **rest} if not rest:

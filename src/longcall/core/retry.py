@@ -116,9 +116,9 @@ def _parse_retry_after(text: str, now: datetime) -> timedelta:
         return timedelta(seconds=min(int(text[:9]), 10**9))
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    except (ValueError, OverflowError):  # no date, or one that can't be reckoned with
         return timedelta()
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
 
 
 def reason_of(outcome: Outcome) -> str:

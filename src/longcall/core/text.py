@@ -52,7 +52,10 @@ def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time with its offset. Raises ValueError; digits past the microsecond are dropped."""
     if not _TIME.fullmatch(text):
         raise ValueError('a time is written as RFC 3339, like "2026-11-24T08:00:00Z"')
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("this time is beyond what can be reckoned with") from error
 
 
 def bytes_text(value: bytes) -> str:

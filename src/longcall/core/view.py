@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from longcall.core.attempt import Response
-from longcall.core.task import Task, TaskSpec
+from longcall.core.task import Task, TaskSpec, Unreadable
 from longcall.core.text import bytes_text
-from longcall.core.wire import Json, loads, response_to_json, task_to_json
+from longcall.core.wire import Json, dumps, loads, response_to_json, task_to_json
 
 REDACTED = "REDACTED"
 ALWAYS_REDACTED = frozenset({"authorization", "cookie"})
@@ -19,6 +19,8 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, ca
     data = task_to_json(task)
     del data["owner"], data["budget"]
     data.pop("signWith", None)
+    if isinstance(task.spec, Unreadable):
+        data["raw"] = _raw(task.spec.raw, redact)
     if "httpRequest" in data:
         data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
     if data.get("callback"):
@@ -29,6 +31,22 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, ca
     data["callbacks"] = [_told(each) for each in callbacks]
     data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
     return data
+
+
+def _raw(raw: bytes, redact: frozenset[str]) -> str | None:
+    """What could not be read, in base64, without the credentials in it; None when it has some and is no JSON to take them out of."""
+    if not any(name.encode() in raw.lower() for name in redact):
+        return bytes_text(raw)
+    try:
+        return bytes_text(dumps(_without(loads(raw), redact)))
+    except ValueError:
+        return None
+
+
+def _without(value: object, redact: frozenset[str]) -> object:
+    if isinstance(value, dict):
+        return {key: REDACTED if key.lower() in redact else _without(each, redact) for key, each in value.items()}
+    return [_without(each, redact) for each in value] if isinstance(value, list) else value
 
 
 def _told(callback: Task) -> Json:

@@ -5,6 +5,7 @@ What is read here was written here (the store, our own messages). Strangers' JSO
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
 
@@ -33,16 +34,27 @@ Read = TypeVar("Read")
 
 
 def dumps(value: object) -> bytes:
-    """Compact UTF-8 JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Compact UTF-8 JSON. Half a character (a lone surrogate), which UTF-8 can't hold, becomes a question mark."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")
 
 
 def loads(raw: bytes | str) -> Any:  # noqa: ANN401 — any JSON
-    """Parse JSON as RFC 8259 has it: NaN and Infinity are refused. Raises ValueError."""
+    """Parse JSON as RFC 8259 has it: UTF-8, no NaN, no number beyond reckoning, no half a character. Raises ValueError."""
+    text = raw if isinstance(raw, str) else raw.decode()
     try:
-        return json.loads(raw, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -89,6 +90,11 @@ class Control:
         observe.task_retried(task)
         return task
 
+    async def hasten(self, task_id: str) -> None:
+        """Queue a task again that is overdue; whatever else became of it meanwhile stays."""
+        with suppress(NotFoundError):
+            await self._change(task_id, _hastened)
+
     async def look_after(self, task: Task) -> bool:
         """Have a RUNNING task without a live owner looked at by a runner, which may settle it. Raises UnavailableError."""
         if alive(await self.store.runner(task.owner or "")):
@@ -105,6 +111,9 @@ class Control:
         if stored is None:
             raise NotFoundError(f"there is no task {task_id}")
         task = stored.task
+        if not isinstance(task.spec, Unreadable) and (task.spec.schedule_time or task.create_time) > self.clock.now():
+            raise FailedPreconditionError(f"the first message of task {task_id} is in the queue until its scheduleTime: forget it then")
+        told = await self.callbacks(task)
         if task.state.ended:
             await self.admission.tell(task)
         if not task.state.ended or not await self.store.delete(task, stored.tag):
@@ -112,7 +121,15 @@ class Control:
         for key in (body_key(task), task.response.location if task.response else None):
             if key is not None:
                 await self.bodies.delete(key)
+        for each in told:
+            await self._forget_callback(each.id)
         observe.task_forgotten(task)
+
+    async def _forget_callback(self, task_id: str) -> None:
+        """A callback that has ended goes with its task, so that its id is free; one under way still tells."""
+        stored = await self.store.get(task_id)
+        if stored is not None and stored.task.state.ended:
+            await self.store.delete(stored.task, stored.tag)
 
     async def _change(self, task_id: str, change: Change) -> Task:
         """Queue first, then write; read again when another version got in between, or when the answer was lost."""
@@ -137,6 +154,11 @@ def _cancelled(task: Task, now: datetime) -> Task | None:
     if task.state.ended:
         raise FailedPreconditionError(f"task {task.id} has {task.state}, so there is nothing to cancel")
     return lifecycle.cancel(task, now)
+
+
+def _hastened(task: Task, now: datetime) -> Task | None:
+    overdue = task.next_attempt_time is not None and task.next_attempt_time < now
+    return lifecycle.retry(task, now) if overdue else None
 
 
 def _retried(task: Task, now: datetime) -> Task | None:

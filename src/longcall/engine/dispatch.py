@@ -126,7 +126,7 @@ class Dispatcher:
     async def _made(self, taken: Task, seat: Seat) -> Answer:
         """Steps 2 to 6; a detached call goes on after its dispatch is answered, and its owner's look is its recovery."""
         work = self.calls.start(self._attempt(taken))
-        if seat is Seat.DETACHED:
+        if seat is Seat.DETACHED and await self._is_looked_at():
             return Answer(OK, {"id": taken.id, "state": taken.state.value, "attempt": taken.attempt_count, "detached": True})
         try:
             return await asyncio.shield(work)
@@ -135,10 +135,21 @@ class Dispatcher:
                 raise  # the queue dropped its side; the call goes on
             return Answer(AGAIN, _standing(taken, "this runner stopped before it could settle it"))
 
+    async def _is_looked_at(self) -> bool:
+        """Whether a look will find this call: the lease may have lapsed while the take was written, and its look be answered for good."""
+        try:
+            await self.lease.announce()
+        except UnavailableError as error:
+            observe.out_of_reach("queue", error)
+            return False  # so the dispatch stays open: the queue will ask again
+        return True
+
     async def _attempt(self, taken: Task) -> Answer:
-        outcome = await self.calls.make(taken)  # step 2
-        settled = await self.settler.settle(Claim.on(taken), outcome)  # steps 3 to 5
-        self.calls.release(taken)
+        try:
+            outcome = await self.calls.make(taken)  # step 2
+            settled = await self.settler.settle(Claim.on(taken), outcome)  # steps 3 to 5
+        finally:
+            self.calls.release(taken)
         response = outcome.response if isinstance(outcome, Responded) else None
         return Answer(
             AGAIN if self.calls.draining and not outcome.ok else OK,
@@ -172,6 +183,8 @@ class Dispatcher:
 
     async def _look(self, look: LookMessage) -> Answer:
         """See whether a runner lives; if not, settle all it left behind before its look may be forgotten."""
+        if look.runner == self.lease.name:
+            await self.lease.beat()  # whatever the clocks have done meanwhile: I live
         owner = owner_is(await self.store.runner(look.runner))
         if owner is Owner.ALIVE:
             await self.lease.queue_look(LookMessage(look.runner, look.k, look.n + 1))

@@ -1,6 +1,7 @@
 """A runner's sign of life, and what it entitles the runner to. A task is owned by a runner; there are no locks."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ GOOD_FOR = timedelta(seconds=30)
 LOOK_AHEAD = timedelta(seconds=60)
 BEAT_EVERY, BEAT_AGAIN, BEAT_LIMIT = 10.0, 1.0, 5.0
 STEADY_FOR = 35.0
+LAST_BEAT_LIMIT = 0.3  # a process that was told to stop may be killed after two seconds, whatever the store does
 
 
 def alive(runner: Runner | None) -> bool:
@@ -42,7 +44,7 @@ class Lease:
     clock: Clock
     name: str
     control_queue: str
-    calls: int = 0
+    calls: Callable[[], int] = lambda: 0
     drained: bool = False
     _last_good: float | None = None
     _steady_since: float | None = None
@@ -65,13 +67,13 @@ class Lease:
         while True:
             await self.clock.sleep(BEAT_EVERY if await self.beat() else BEAT_AGAIN)
 
-    async def beat(self, *, gone: bool = False) -> bool:
-        """Write one sign of life; False when it did not succeed within 5 s."""
+    async def beat(self, *, gone: bool = False, limit: float = BEAT_LIMIT) -> bool:
+        """Write one sign of life; False when it did not succeed within `limit` seconds."""
         start = self.clock.monotonic()
         now = self.clock.now()
-        runner = Runner(self.name, start_time=now, beat_time=now, calls=self.calls, drained=self.drained, gone=gone)
+        runner = Runner(self.name, start_time=now, beat_time=now, calls=self.calls(), drained=self.drained, gone=gone)
         try:
-            async with asyncio.timeout(BEAT_LIMIT):
+            async with asyncio.timeout(limit):
                 await self.store.beat(runner)
         except (UnavailableError, TimeoutError) as error:
             observe.beat_failed(self.name, error)
@@ -82,15 +84,20 @@ class Lease:
 
     def _succeeded(self, start: float) -> None:
         if self._last_good is not None and not self.good:
-            self._lapses += 1
-            self._looked = False
+            self._lapsed()
         if self._steady_since is None:
             self._steady_since = start
         self._last_good = start
 
+    def _lapsed(self) -> None:
+        self._lapses += 1
+        self._looked = False
+
     async def announce(self) -> None:
         """Have a look at this runner queued before its first task, and again after a lapse. Raises UnavailableError."""
         async with self._looking:
+            if self._looked and not self.good:
+                self._lapsed()
             if not self._looked:
                 lapses = self._lapses
                 await self.queue_look(LookMessage(self.name, lapses, 0))
@@ -102,7 +109,7 @@ class Lease:
 
     async def end(self, *, left: bool) -> None:
         """End the lease, after this runner's last write; with calls left unsettled, have it looked at now and not in a minute."""
-        if await self.beat(gone=True) and left:
+        if await self.beat(gone=True, limit=LAST_BEAT_LIMIT) and left:
             look = LookMessage(self.name, self._lapses + 1, 0)
             await self.queue.create(self.control_queue, look_name(look), look, self.clock.now())
 

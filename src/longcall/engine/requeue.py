@@ -36,7 +36,7 @@ class Requeue:
     async def _waiting(self, *, dry_run: bool) -> list[str]:
         overdue = [task for kind in Kind async for task in self._all(Query(kind=kind, overdue_at=self.control.clock.now(), limit=PAGE))]
         for task in [] if dry_run else overdue:
-            await self.control.retry(task.id)
+            await self.control.hasten(task.id)
         return [task.id for task in overdue]
 
     async def _running(self, *, dry_run: bool) -> list[str]:

@@ -1,6 +1,7 @@
 """Deciding, owing and writing: how an attempt's outcome becomes the record's next version."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from longcall.core import lifecycle
@@ -9,7 +10,7 @@ from longcall.core.errors import OurFault
 from longcall.core.task import State, Task
 from longcall.engine import observe
 from longcall.engine.owing import Owing
-from longcall.engine.ports import Clock, Store, Stored
+from longcall.engine.ports import Bodies, Clock, Store, Stored
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -57,6 +58,7 @@ class Settler:
     store: Store
     owing: Owing
     clock: Clock
+    bodies: Bodies
 
     async def settle(self, claim: Claim, outcome: Outcome) -> Task | None:
         """Write an outcome, waiting for a store or queue that is away; None when the attempt was no longer the claim's."""
@@ -81,6 +83,13 @@ class Settler:
         if await self.store.replace(expired, stored.tag):
             observe.task_expired(expired)
 
+    async def _forget_body(self, before: Task, after: Task) -> None:
+        """Only the last response is kept; a body store that is away keeps one more."""
+        old, new = (each.response.location if each.response else None for each in (before, after))
+        if old is not None and old != new:
+            with suppress(OurFault):
+                await self.bodies.delete(old)
+
     async def _settle(self, claim: Claim, outcome: Outcome) -> Task | None:
         while (stored := await self.store.get(claim.task_id)) is not None:
             if claim.landed(stored.task, outcome):
@@ -91,6 +100,7 @@ class Settler:
             await self.owing.queue_for(settled)
             if await self.store.replace(settled, stored.tag):
                 observe.attempt_settled(settled, outcome)
+                await self._forget_body(stored.task, settled)
                 return settled
         observe.outcome_late(claim.task_id, claim.attempt, outcome)
         return None

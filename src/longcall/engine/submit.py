@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from longcall.core import lifecycle
-from longcall.core.errors import AlreadyExistsError, MayExistError, UnavailableError
+from longcall.core.errors import AlreadyExistsError, MayExistError, TooLargeError, UnavailableError
 from longcall.core.messages import TaskMessage, message_name, message_to_json
 from longcall.core.task import StoredBody, Task, TaskSpec, Unreadable
 from longcall.core.wire import body_digest, differing, dumps, spec_to_json
@@ -60,10 +60,13 @@ class Submitter:
         body = spec.request.body
         if isinstance(body, StoredBody) or len(dumps(message_to_json(message))) <= MAX_MESSAGE_BYTES:
             return task, message
-        await self.bodies.put(body_key(task), _whole(body))
         stored = StoredBody(len(body), body_digest(body))
         fitted = replace(spec, request=replace(spec.request, body=stored))
-        return replace(task, spec=fitted), replace(message, create=spec_to_json(fitted))
+        without = replace(message, create=spec_to_json(fitted))
+        if (size := len(dumps(message_to_json(without)))) > MAX_MESSAGE_BYTES:
+            raise TooLargeError(f"without its body the task has {size} bytes, and at most {MAX_MESSAGE_BYTES} fit: use fewer headers")
+        await self.bodies.put(body_key(task), _whole(body))
+        return replace(task, spec=fitted), without
 
     async def _insert(self, task: Task, spec: TaskSpec) -> Submitted:
         try:

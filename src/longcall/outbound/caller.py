@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from longcall.core.attempt import Break, Broken, Outcome, Responded, Response, Trouble
+from longcall.core.errors import LongcallError
 from longcall.core.request import Limits
 from longcall.core.task import MAX_INLINE_BYTES, OAuthToken, OidcToken, StoredBody
 from longcall.core.text import duration_text
@@ -74,13 +75,17 @@ class HttpCaller:
         if isinstance(request.request.auth, OidcToken | OAuthToken):
             trouble = Trouble("NO_TOKEN", "no token for this target can be had here")
             return Broken(Break.UNREACHABLE, trouble, self.clock.now())
+        try:
+            body = await self._body(request)
+        except LongcallError as error:
+            return Broken(Break.UNREACHABLE, Trouble("NO_BODY", f"the request's body can't be read here: {error}"), self.clock.now())
         flight = Flight(self.clock.now, on_sent)
         FLIGHT.set(flight)
         idle = limits.idle.total_seconds() if limits.idle is not None and CAN_WATCH_SILENCE else None
         total, silence = asyncio.timeout(limits.total.total_seconds()), None
         try:
             async with total, self.watch.over(flight, idle) as silence:
-                response = await self._exchange(request, limits)
+                response = await self._exchange(request, limits, body)
         except Exception as error:  # noqa: BLE001 — whatever it is, the call has ended and its outcome must be known
             now = self.clock.now()
             if total.expired():
@@ -90,36 +95,39 @@ class HttpCaller:
             return broken(error, flight.sent_time, now)
         return Responded(response, self.clock.now(), flight.sent_time)
 
-    async def _exchange(self, request: CallRequest, limits: Limits) -> Response:
+    async def _exchange(self, request: CallRequest, limits: Limits, body: bytes | AsyncIterator[bytes] | None) -> Response:
         asked = request.request
         silence = None if CAN_WATCH_SILENCE or limits.idle is None else limits.idle.total_seconds()
         async with self.session.request(
             asked.method,
             URL(asked.url, encoded=asked.url.isascii()),  # as given: quoting it anew would break a signed URL
             headers=_headers(request),
-            data=self._body(request),
+            data=body,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect.total_seconds(), sock_read=silence),
         ) as response:
             return await self._received(response, request)
 
-    def _body(self, request: CallRequest) -> bytes | AsyncIterator[bytes] | None:
+    async def _body(self, request: CallRequest) -> bytes | AsyncIterator[bytes] | None:
+        """What to send; a stored body is known to be there before the target is called. Raises NotFoundError, UnavailableError."""
         body = request.request.body
-        if isinstance(body, StoredBody):
-            return self.bodies.open(request.body_key or "")
-        return body or None
+        if not isinstance(body, StoredBody):
+            return body or None
+        chunks = self.bodies.open(request.body_key or "")
+        return _chained(await anext(chunks, b""), chunks)
 
     async def _received(self, response: aiohttp.ClientResponse, request: CallRequest) -> Response:
         body = _Body(response, self.max_response_bytes)
         start = await body.up_to(MAX_INLINE_BYTES + 1)
         location = await self._stored(body, start, request.response_key) if len(start) > MAX_INLINE_BYTES else None
-        headers = {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
+        inline = start[:MAX_INLINE_BYTES] if location is None else None
+        kept_all = inline is None or len(inline) == body.size
         return Response(
             status=response.status,
-            headers=headers,
-            size=body.size,
-            sha256=body.digest.hexdigest(),
-            inline=start[:MAX_INLINE_BYTES] if location is None else None,
+            headers={name.lower(): _readable(", ".join(response.headers.getall(name))) for name in response.headers},
+            size=body.size if inline is None else len(inline),
+            sha256=body.digest.hexdigest() if kept_all else hashlib.sha256(inline or b"").hexdigest(),
+            inline=inline,
             location=location,
             truncated=body.truncated,
             close_delimited=_ends_by_closing(response),
@@ -135,6 +143,12 @@ class HttpCaller:
             await body.drop_rest()
             return None
         return key
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 class _Body:
@@ -181,6 +195,11 @@ class _Body:
         self.truncated = True
         while await self._next():
             pass
+
+
+def _readable(value: str) -> str:
+    """A header's bytes beyond ASCII as Latin-1, which any byte is (RFC 9110, 5.5)."""
+    return value.encode(errors="surrogateescape").decode("latin-1") if not value.isascii() else value
 
 
 def _headers(request: CallRequest) -> CIMultiDict[str]:

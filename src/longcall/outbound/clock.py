@@ -7,6 +7,9 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+# The one that goes on while the machine is suspended, where there is one: a lease runs out meanwhile, too.
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """The machine's clock and chance."""
@@ -17,7 +20,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
-        return time.monotonic()
+        return time.clock_gettime(_MONOTONIC)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""

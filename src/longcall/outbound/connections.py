@@ -1,6 +1,7 @@
 """Sockets to targets: kept alive on the way, and watched for silence."""
 
 import asyncio
+import ipaddress
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -21,12 +22,18 @@ SWEEP_EVERY = 0.5
 _LAST_DATA_RECV = struct.Struct("=52xI")
 CAN_WATCH_SILENCE = hasattr(socket, "TCP_INFO")
 
+
+class ForbiddenAddressError(OSError):
+    """Nobody calls this address from here: it is link-local, where clouds keep their metadata servers."""
+
+
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
 def new_socket(info: AddressInfo) -> socket.socket:
     """Make a socket with keepalive after 30 s, every 15 s, 5 times, and a user timeout to match."""
-    family, kind, protocol, _, _ = info
+    family, kind, protocol, _, address = info
+    refuse_forbidden(address[0])
     made = socket.socket(family, kind, protocol)
     made.setblocking(False)  # noqa: FBT003 — the standard library's own signature
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -40,6 +47,14 @@ def new_socket(info: AddressInfo) -> socket.socket:
         if hasattr(socket, option):  # Linux has them all, macOS not
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return made
+
+
+def refuse_forbidden(address: str) -> None:
+    """Raise ForbiddenAddressError for a link-local address, v4 in v6 unwrapped."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    inner = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped else found
+    if inner.is_link_local:
+        raise ForbiddenAddressError(f"{address} is a link-local address, which is never called")
 
 
 @dataclass(eq=False)
@@ -64,7 +79,7 @@ class Flight:
         since_sent = monotonic - self._since
         if self._transport is None:
             return 0.0
-        with suppress(OSError):  # closed just now: the call is about to end by itself
+        with suppress(OSError, ValueError, AttributeError):  # closed just now, each loop in its way: the call is about to end by itself
             found = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV.size)
             return min(since_sent, float(_LAST_DATA_RECV.unpack(found)[0]) / 1000)
         return 0.0

@@ -7,6 +7,7 @@ from datetime import datetime
 import aiohttp
 
 from longcall.core.attempt import Break, Broken, Trouble
+from longcall.outbound.connections import ForbiddenAddressError
 
 
 class NotResentError(aiohttp.ClientError):
@@ -16,6 +17,8 @@ class NotResentError(aiohttp.ClientError):
 def broken(error: BaseException, sent_time: datetime | None, now: datetime) -> Broken:
     """Tell what became of a call that ended with this exception. `sent_time` None: the connection never stood, so nothing was sent."""
     cause = error.__cause__ if isinstance(error, NotResentError) and error.__cause__ else error
+    if isinstance(forbidden := getattr(cause, "os_error", cause), ForbiddenAddressError):
+        return Broken(Break.REFUSED, Trouble("FORBIDDEN_ADDRESS", str(forbidden)), now)
     if sent_time is None:
         return Broken(Break.UNREACHABLE, _unreachable(cause), now)
     return Broken(Break.DISCONNECTED, _disconnected(cause, (now - sent_time).total_seconds()), now, sent_time)
@@ -55,9 +58,13 @@ def _disconnected(error: BaseException, seconds: float) -> Trouble:
         case aiohttp.ClientPayloadError():
             return Trouble("CUT", f"the response broke off {into}, before it was complete")
         case aiohttp.ClientResponseError():
-            return Trouble("BAD_HTTP", f"what came back {into} is no HTTP response: {error.message}")
+            return Trouble("BAD_HTTP", f"what came back {into} is no HTTP response: {_first_line(error.message)}")
         case _:
             return Trouble("BROKEN", f"the call broke {into}: {_said(error)}")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].rstrip(":")
 
 
 def _said(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """/v1: the HTTP API. Imported on first use, since FastAPI takes half a second."""
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -135,7 +136,7 @@ def _add_verbs(api: FastAPI, parts: Parts) -> None:
     @api.post("/v1/tasks:requeue", responses=_COMMON)
     async def requeue(request: Request) -> Response:
         """Queue again whatever is overdue by five minutes: the way back after a purge. With `dryRun`, only say what."""
-        asked = _read_body(RequeueIn, await body.read_json(request))
+        asked = _read_body(RequeueIn, await body.read_json(request, empty={}))
         found = await parts.requeue(dry_run=asked.dry_run)
         return _json({"dryRun": asked.dry_run, "waiting": found.waiting, "running": found.running, "untold": found.untold})
 
@@ -180,7 +181,14 @@ def _add_reads(api: FastAPI, parts: Parts) -> None:
     async def get_response(task_id: str) -> Response:
         """The body of the last response, as it came. It never runs in this origin."""
         task, chunks = await parts.control.body(task_id)
-        return StreamingResponse(chunks, headers=_harmless(task.response.headers if task.response else {}))
+        first = await anext(chunks, b"")  # before the status line: a body that is not there is a 404, not a cut stream
+        return StreamingResponse(_chained(first, chunks), headers=_harmless(task.response.headers if task.response else {}))
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of header names

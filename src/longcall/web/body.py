@@ -23,12 +23,13 @@ async def read(request: Request) -> bytes:
     return bytes(body)
 
 
-async def read_json(request: Request) -> object:
-    """The body as JSON. Raises UnsupportedTypeError for another content type, InvalidArgumentError for broken JSON."""
+async def read_json(request: Request, empty: object = None) -> object:
+    """The body as JSON; `empty`, if given, for no body at all. Raises UnsupportedTypeError, and InvalidArgumentError for broken JSON."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedTypeError(f"the body must be application/json, not {kind}")
-    return parse(await read(request))
+    raw = await read(request)
+    return empty if empty is not None and not raw else parse(raw)
 
 
 def parse(raw: bytes) -> object:

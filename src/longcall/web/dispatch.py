@@ -57,13 +57,13 @@ class DispatchDoor:
         try:
             data = body.parse(raw)
             return message_from_json(data) or self.reader.hand_put(data)
-        except CallerMistake as error:
+        except (CallerMistake, ValueError, OverflowError) as error:
             return Unreadable(raw, str(error))
 
     def _own(self, message: TaskMessage, raw: bytes) -> TaskSpec | Unreadable | None:
         try:
             return None if message.create is None else self.reader.own(message.create)
-        except CallerMistake as error:
+        except (CallerMistake, ValueError, OverflowError) as error:
             return Unreadable(raw, str(error))
 
     def _hand_put(self, request: Request, asked: TaskSpec | Unreadable) -> HandPut:

@@ -234,7 +234,8 @@ class Reader:
         """Read a create: the id, if given, and the task as asked for."""
         asked = self._checked(TaskIn, data)
         if asked.schedule_time is not None and asked.schedule_time > now + MAX_AHEAD:
-            raise InvalidArgumentError(FieldError("/scheduleTime", "it may be at most 28 days ahead"))
+            ahead = (asked.schedule_time - now).days
+            raise InvalidArgumentError(FieldError("/scheduleTime", f"it may be at most 28 days ahead, and is {ahead}"))
         return asked.id, asked.to_spec(asked.schedule_time)
 
     def hand_put(self, data: object) -> TaskSpec:
