@@ -152,3 +152,9 @@ def test_what_retry_on_may_hold(item: str) -> None:
 def test_what_retry_on_may_not_hold(item: str) -> None:
     """Success, our own refusals and nonsense can't be retried."""
     assert not is_retryable(item)
+
+
+@pytest.mark.parametrize("text", ["Mon, 01 Jan 2024 00:00:00 +99999999999999", "Fri, 31 Dec 9999 23:59:59 -2359", "\x00", "1e3"])
+def test_a_retry_after_that_can_t_be_reckoned_with_is_none(text: str) -> None:
+    """A target's header never keeps an attempt from being settled."""
+    assert retry_after(responded(503, retry_after=text), NOON) <= MAX_RETRY_AFTER

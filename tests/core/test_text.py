@@ -66,3 +66,10 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     """Anything else is refused with an example of what would do."""
     with pytest.raises(ValueError, match="write it like"):
         human_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_beyond_reckoning_is_refused(text: str) -> None:
+    """As any other bad time."""
+    with pytest.raises(ValueError, match="beyond"):
+        parse_time(text)

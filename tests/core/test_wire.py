@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from longcall.core import lifecycle, messages, view, wire
 from longcall.core.errors import NewerSchemaError
 from longcall.core.messages import LookMessage, TaskMessage
-from longcall.core.task import HttpRequest, StoredBody, TaskSpec
+from longcall.core.task import HttpRequest, StoredBody, TaskSpec, Unreadable
+from longcall.core.text import parse_bytes
 from tests.making import NOON, moments, names, responded, running, scheduled, spec, specs
 
 
@@ -119,3 +120,36 @@ def test_a_body_counts_by_its_content_wherever_it_lies() -> None:
     body = b"large" * 1000
     kept = StoredBody(len(body), wire.body_digest(body))
     assert wire.differing(TaskSpec(HttpRequest("http://x/", body=body)), TaskSpec(HttpRequest("http://x/", body=kept))) == ()
+
+
+@pytest.mark.parametrize("raw", [b'{"a":1e400}', b'{"a":"\\ud800"}', b'"\\uDFFF"', b"\xff\xfe[\x00]\x00"])
+def test_what_could_not_be_written_again_is_not_read(raw: bytes) -> None:
+    """A number beyond reckoning, half a character, another encoding: no JSON to us, so an answer of that kind is shown as text or bytes."""
+    with pytest.raises(ValueError, match=r".+"):
+        wire.loads(raw)
+    outcome = responded(content_type="application/json")
+    done = lifecycle.settle(running(), replace(outcome, response=replace(outcome.response, inline=raw)), NOON, 0)
+    assert wire.dumps(view.view(done, "http://longcall"))
+
+
+def test_half_a_character_never_keeps_a_record_from_being_written() -> None:
+    """Wherever it came from."""
+    assert wire.dumps({"a": "\ud800"}) == b'{"a":"?"}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b'{"retyr":1}', b'{"retyr":1}'),
+        (
+            b'{"a":{"Authorization":"Bearer s3cret"},"b":[{"cookie":"s3cret"}]}',
+            b'{"a":{"Authorization":"REDACTED"},"b":[{"cookie":"REDACTED"}]}',
+        ),
+        (b'{"Authorization":"Bearer s3cret"', None),
+    ],
+)
+def test_credentials_in_what_could_not_be_read_are_not_shown(raw: bytes, shown: bytes | None) -> None:
+    """Whoever put it there made a mistake; nobody else is to learn its secrets from that."""
+    kept = lifecycle.reject("odd", Unreadable(raw, "no task"), queue="q", trace="t", now=NOON)
+    seen = view.view(kept, "http://longcall")["raw"]
+    assert (seen and parse_bytes(seen)) == shown

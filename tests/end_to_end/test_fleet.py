@@ -118,7 +118,7 @@ async def thousand(serve: Start, tmp_path: Path, **settings: str) -> None:
         slow.answering.set()
         second = await parts.runner(**settings)
         tasks = await ends(second.ready["api"], names, 120)
-    assert {task["state"] for task in tasks} == {"SUCCEEDED"}
+    assert [task["failure"] for task in tasks if task["failure"]] == []
     assert outcomes(tasks) == {("DRAINED", "response")}
     assert len(target.seen) == 2000
     print(f"SIGTERM with 1,000 calls: gone after {took:.2f} s")  # noqa: T201 — a figure; no test passes or fails by a time

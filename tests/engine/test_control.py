@@ -299,3 +299,70 @@ async def test_a_wait_ends_when_the_process_is_to_stop(house: House) -> None:
     house.control.closing.set()
     task: Task = await asyncio.wait_for(waiting, 1)
     assert task.state is State.SCHEDULED
+
+
+async def test_a_task_is_not_forgotten_while_its_first_message_waits(house: House) -> None:
+    """The message carries the task, and would make it anew: 409 until its scheduleTime."""
+    await house.submit(asked=spec(schedule_time=NOON + MINUTE))
+    await house.control.cancel("train")
+    with pytest.raises(FailedPreconditionError, match="scheduleTime"):
+        await house.control.forget("train")
+    await house.clock.advance(60)
+    await house.control.forget("train")
+
+
+async def test_a_requeue_revives_nothing_that_ended_meanwhile(house: House) -> None:
+    """It lists first and queues then: what was cancelled in between stays so, and stops nobody else's."""
+    for name in ("one", "two", "three"):
+        await house.submit(name)
+    await house.clock.advance(600)
+    requeuing = asyncio.create_task(Requeue(house.control)(dry_run=False))
+    await house.control.cancel("two")
+    await requeuing
+    assert (await house.task("two")).state is State.CANCELLED
+    assert [(await house.task(name)).version for name in ("one", "three")] == [2, 2]
+
+
+async def test_an_id_that_was_forgotten_calls_back_in_its_next_life(house: House) -> None:
+    """Its ended callbacks are forgotten with it."""
+    runner = await house.runner()
+    for life in range(2):
+        await house.clock.advance(1)
+        await house.submit(asked=spec(callback=house.hook))
+        await runner.dispatcher.dispatch(house.visit_of(house.queue.puts[-1].message))
+        await runner.dispatcher.dispatch(house.visit_of(house.queue.puts[-1].message))
+        assert len(house.caller.calls) == 2 * (life + 1)
+        await house.control.forget("train")
+    with pytest.raises(NotFoundError):
+        await house.task_or_not_found("train.callback-3")
+
+
+async def test_a_take_that_lands_after_a_lapse_is_looked_at(house: House) -> None:
+    """Its old look may have been answered for good before: a detached call's dispatch is not answered before there is another."""
+    runner = await house.runner("r-dead", room=Room(100, hold_slots=0, detach=True))
+    await house.submit("one")
+    house.caller.answer = Line()
+    await runner.dispatcher.dispatch(house.first_message("one"))
+    await house.submit("two")
+    write = house.store.replace
+
+    async def slow(task: Task, tag: object) -> bool:
+        await house.clock.advance(40)
+        return await write(task, tag)
+
+    house.store.replace = slow  # type: ignore[method-assign] # a store that takes its time
+    assert (await runner.dispatcher.dispatch(house.first_message("two"))).details["detached"] is True
+    assert [(look.k, look.n) for look in house.looks()] == [(0, 0), (1, 0)]
+
+
+async def test_a_runner_s_own_look_finds_it_alive(house: House) -> None:
+    """After a suspended laptop wakes up its lease looks old, and it lives."""
+    await house.submit()
+    runner = await house.runner()
+    line = Line()
+    delivery = await held(house, runner, line)
+    house.clock.time += timedelta(hours=1)
+    assert (await runner.dispatcher.dispatch(house.looks()[0])).details == {"runner": "r-1", "alive": True}
+    line.end(house)
+    await delivery
+    assert [each.outcome for each in (await house.task()).attempts] == ["response"]

@@ -463,3 +463,49 @@ async def test_sockets_are_kept_alive(caller: HttpCaller, serve: Start) -> None:
 
     assert isinstance(await caller.call(to((await serve(looks)).url), limits(), unwatched), Responded)
     assert found == {"alive": 1, "TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 5, "TCP_USER_TIMEOUT": 105_000}
+
+
+async def test_any_byte_in_a_header_can_be_kept(caller: HttpCaller, serve: Start) -> None:
+    """Bytes beyond ASCII are read as Latin-1, which any byte is."""
+
+    async def named(line: Line) -> None:
+        await line.request()
+        await line.send(b"HTTP/1.1 200 OK\r\nX-Name: caf\xe9\r\nContent-Length: 0\r\n\r\n")
+
+    outcome = await caller.call(to((await serve(named)).url), limits(), unwatched)
+    assert isinstance(outcome, Responded), outcome
+    assert outcome.response.header("x-name") == "caf\xe9"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"])
+async def test_a_link_local_address_is_never_called(caller: HttpCaller, host: str) -> None:
+    """Clouds keep their metadata servers, which hand out tokens, at such addresses."""
+    outcome = ended(await caller.call(to(f"http://{host}/latest"), limits(), unwatched), Break.REFUSED, "FORBIDDEN_ADDRESS")
+    assert (outcome.may_have_run, outcome.sent_time) == (False, None)
+
+
+async def test_a_request_body_that_is_gone_leaves_the_target_alone(caller: HttpCaller, serve: Start) -> None:
+    """It is not the target's fault: nothing is sent, and it is said what was missing."""
+    target = await serve(well_behaved)
+    outcome = await caller.call(to(target.url, body=StoredBody(5, "00" * 32)), limits(), unwatched)
+    ended(outcome, Break.UNREACHABLE, "NO_BODY")
+    assert target.connections == 0
+
+
+async def test_the_watch_over_silence_outlives_a_closed_connection(caller: HttpCaller, serve: Start) -> None:
+    """A connection that closes while its answer is still being written away is no reason to stop watching the others."""
+
+    async def much(line: Line) -> None:
+        await line.request()
+        await line.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000)
+
+    class Slow:
+        async def put(self, _: str, chunks: AsyncIterator[bytes]) -> None:
+            async for _chunk in chunks:
+                await asyncio.sleep(0.2)
+
+    object.__setattr__(caller, "bodies", Slow())
+    first = await caller.call(to((await serve(much)).url), limits(idle=LONG), unwatched)
+    assert isinstance(first, Responded), first
+    second = await caller.call(to((await serve(silent)).url), limits(idle=timedelta(seconds=0.5), total=timedelta(seconds=8)), unwatched)
+    ended(second, Break.TIMED_OUT, "IDLE_TIMEOUT")

@@ -49,6 +49,7 @@ BAD: list[tuple[object, str, str]] = [
     ({"httpRequest": {"url": URL}, "attemptTimeout": "999999999999s"}, "/attemptTimeout", "86400s"),
     ({"httpRequest": {"url": URL}, "scheduleTime": "tomorrow"}, "/scheduleTime", "RFC 3339"),
     ({"httpRequest": {"url": URL}, "scheduleTime": "2099-01-01T00:00:00Z"}, "/scheduleTime", "28 days"),
+    ({"httpRequest": {"url": URL}, "scheduleTime": "0001-01-01T00:00:00+23:59"}, "/scheduleTime", "beyond"),
     ({"httpRequest": {"url": URL}, "retry": {"jitter": "some"}}, "/retry/jitter", "'none', 'equal' or 'full'"),
     ({"httpRequest": {"url": URL}, "retry": {"maxAttempts": 0}}, "/retry/maxAttempts", "at least 1"),
     ({"httpRequest": {"url": URL}, "retry": {"maxAttempts": -3}}, "/retry/maxAttempts", "at least 1"),
@@ -95,7 +96,10 @@ async def test_a_mistake_is_pointed_at(http: aiohttp.ClientSession, body: object
     assert (await get(http, "/v1/tasks"))[1]["tasks"] == []
 
 
-@pytest.mark.parametrize("raw", [b"{", b"", b'{"httpRequest": NaN}', b"\xff", b"[" * 100_000, b'{"a":1}x'])
+BROKEN = (b"{", b"", b'{"a": 1e400}', b'{"a": "\\ud800"}', b'{"httpRequest": NaN}', b"\xff", b"[" * 100_000, b'{"a":1}x')
+
+
+@pytest.mark.parametrize("raw", BROKEN)
 async def test_broken_json_is_refused(http: aiohttp.ClientSession, raw: bytes) -> None:
     """What is no JSON is said to be none, whatever it does to a parser."""
     async with http.post("/v1/tasks", data=raw, headers={"Content-Type": "application/json"}) as answer:
@@ -113,6 +117,7 @@ async def test_broken_json_is_refused(http: aiohttp.ClientSession, raw: bytes) -
         ("/v1/tasks?pageToken=***", "/pageToken"),
         ("/v1/tasks?label=team", "/label"),
         ("/v1/tasks?createdAfter=yesterday", "/createdAfter"),
+        ("/v1/tasks?createdAfter=0001-01-01T00:00:00%2B23:59", "/createdAfter"),
         ("/v1/tasks/a?wait=61s", "/wait"),
         ("/v1/tasks/a?wait=soon", "/wait"),
         ("/v1/tasks/a?patience=1s", "/patience"),
