@@ -73,7 +73,7 @@ class Entrance:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Entrance"]:
         """Take connections."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
