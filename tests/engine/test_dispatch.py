@@ -13,7 +13,7 @@ from longcall.engine.calls import Room
 from longcall.engine.ports import CallRequest, Query
 from longcall.engine.requeue import take_over
 from longcall.testing import ok, settled
-from tests.engine.house import House, Line, answers, hand_put, visit
+from tests.engine.house import House, Line, Runner, answers, hand_put, visit
 from tests.making import spec
 
 MINUTE = timedelta(minutes=1)
@@ -134,7 +134,8 @@ async def test_an_unclear_settle_is_read_back(house: House) -> None:
     house.caller.answer = answer
     delivery = asyncio.create_task(house.deliver(runner, 1))
     await house.clock.advance(1)
-    assert (await delivery).status == 200
+    answer = await delivery
+    assert (answer.status, answer.details["state"]) == (200, "WAITING"), "it landed, so it is not late"
     task = await house.task()
     assert (task.state, task.version, len(task.attempts)) == (State.WAITING, 3, 1)
 
@@ -307,6 +308,35 @@ async def test_a_young_runner_declares_nobody_lost(house: House) -> None:
     assert (await young.dispatcher.dispatch(house.looks()[0])).status == 429
     assert (await house.deliver(young, 1)).status == 429
     assert (await house.task()).state is State.RUNNING
+
+
+def sure(runner: Runner) -> bool:
+    """Whether a runner may say of others that they are lost, as it is now."""
+    return runner.lease.may_declare_lost
+
+
+async def test_a_failed_beat_makes_a_runner_unsure_of_others(house: House) -> None:
+    """[own-lease] A store that was away makes everybody look dead: for 35 s this runner declares nobody lost, and still takes tasks."""
+    runner = await house.seasoned("r-1")
+    assert sure(runner)
+    beat = house.store.beat
+
+    async def away(_: object) -> None:
+        raise UnavailableError
+
+    house.store.beat = away  # type: ignore[method-assign] # for one beat
+    assert not await runner.lease.beat()
+    house.store.beat = beat  # type: ignore[method-assign] # back again
+    assert not sure(runner)
+    assert runner.lease.good
+    await runner.lease.beat()
+    for _ in range(3):
+        await house.clock.advance(9)
+        await runner.lease.beat()
+    assert not sure(runner)
+    await house.clock.advance(9)
+    await runner.lease.beat()
+    assert sure(runner)
 
 
 async def test_the_look_at_a_live_runner_goes_on(house: House) -> None:
