@@ -20,6 +20,7 @@ from longcall.engine.dispatch import Answer, Dispatcher
 from longcall.engine.lease import Lease
 from longcall.engine.owing import Owing
 from longcall.engine.ports import CallRequest, Stored
+from longcall.engine.ports import Runner as SignOfLife
 from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitted, Submitter
 from longcall.stores.memory import MemoryStore
@@ -42,6 +43,11 @@ class StormyStore(MemoryStore):
         """Read, unless away."""
         await self._reach()
         return await super().get(task_id)
+
+    async def beat(self, runner: SignOfLife) -> None:
+        """Write a sign of life, unless away."""
+        await self._reach()
+        await super().beat(runner)
 
     async def insert(self, task: Task) -> bool:
         """Write, perhaps unseen."""
