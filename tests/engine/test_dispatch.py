@@ -134,8 +134,8 @@ async def test_an_unclear_settle_is_read_back(house: House) -> None:
     house.caller.answer = answer
     delivery = asyncio.create_task(house.deliver(runner, 1))
     await house.clock.advance(1)
-    answer = await delivery
-    assert (answer.status, answer.details["state"]) == (200, "WAITING"), "it landed, so it is not late"
+    told = await delivery
+    assert (told.status, told.details["state"]) == (200, "WAITING"), "it landed, so it is not late"
     task = await house.task()
     assert (task.state, task.version, len(task.attempts)) == (State.WAITING, 3, 1)
 
