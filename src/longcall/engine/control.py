@@ -111,13 +111,14 @@ class Control:
         if stored is None:
             raise NotFoundError(f"there is no task {task_id}")
         task = stored.task
+        if not task.state.ended:
+            raise FailedPreconditionError(f"task {task_id} is {task.state}: only what has ended can be forgotten; cancel it first")
         if not isinstance(task.spec, Unreadable) and (task.spec.schedule_time or task.create_time) > self.clock.now():
             raise FailedPreconditionError(f"the first message of task {task_id} is in the queue until its scheduleTime: forget it then")
         told = await self.callbacks(task)
-        if task.state.ended:
-            await self.admission.tell(task)
-        if not task.state.ended or not await self.store.delete(task, stored.tag):
-            raise FailedPreconditionError(f"task {task_id} is {task.state}: only what has ended can be forgotten; cancel it first")
+        await self.admission.tell(task)
+        if not await self.store.delete(task, stored.tag):
+            raise FailedPreconditionError(f"task {task_id} was changed just now: look at it again")
         for key in (body_key(task), task.response.location if task.response else None):
             if key is not None:
                 await self.bodies.delete(key)
