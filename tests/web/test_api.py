@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,17 @@ async def test_the_schema_is_published(http: aiohttp.ClientSession) -> None:
     _, schema = await get(http, "/openapi.json")
     asked = schema["paths"]["/v1/tasks"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "httpRequest" in asked["properties"]
+
+
+async def test_a_response_whose_body_is_gone_is_not_found(http: aiohttp.ClientSession, serve: Start, tmp_path: Path) -> None:
+    """404 before a byte of it, not 200 and a cut stream."""
+
+    async def much(line: Line) -> None:
+        await line.request()
+        await line.answer(200, b"x" * 100_000)
+
+    await create(http, {"id": "big", "httpRequest": {"url": (await serve(much)).url}})
+    await get(http, "/v1/tasks/big?wait=10s")
+    shutil.rmtree(tmp_path / "data" / "bodies" / "responses")
+    status, problem = await get(http, "/v1/tasks/big/response")
+    assert (status, problem["code"]) == (404, "NOT_FOUND")

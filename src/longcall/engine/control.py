@@ -13,6 +13,7 @@ from longcall.core.task import Kind, State, Task, Unreadable
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import body_key
+from longcall.engine.chunks import begun, whole
 from longcall.engine.lease import alive
 from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Clock, Counts, Page, Query, Store, Stored
@@ -73,8 +74,8 @@ class Control:
         if task.response is None:
             raise NotFoundError(f"task {task_id} has no response")
         if task.response.location is not None:
-            return task, self.bodies.open(task.response.location)
-        return task, _whole(task.response.inline or b"")
+            return task, await begun(self.bodies.open(task.response.location))
+        return task, whole(task.response.inline or b"")
 
     async def cancel(self, task_id: str) -> Task:
         """End a task that waits; ask the owner of a running one to close its call. Raises NotFoundError, FailedPreconditionError."""
@@ -168,8 +169,3 @@ def _retried(task: Task, now: datetime) -> Task | None:
     if task.state is State.SUCCEEDED or isinstance(task.spec, Unreadable):
         raise FailedPreconditionError(f"task {task.id} has {task.state}: it can't be run again; create another one")
     return lifecycle.retry(task, now)
-
-
-async def _whole(body: bytes) -> AsyncIterator[bytes]:
-    if body:
-        yield body

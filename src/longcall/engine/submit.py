@@ -1,6 +1,5 @@
 """Making a task through the API: queue first, then the record."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from longcall.core import lifecycle
@@ -10,6 +9,7 @@ from longcall.core.task import StoredBody, Task, TaskSpec, Unreadable
 from longcall.core.wire import body_digest, differing, dumps, spec_to_json
 from longcall.engine import observe
 from longcall.engine.calls import body_key
+from longcall.engine.chunks import whole
 from longcall.engine.ports import Bodies, Clock, Queue, Store
 
 MAX_MESSAGE_BYTES = 90_000
@@ -65,7 +65,7 @@ class Submitter:
         without = replace(message, create=spec_to_json(fitted))
         if (size := len(dumps(message_to_json(without)))) > MAX_MESSAGE_BYTES:
             raise TooLargeError(f"without its body the task has {size} bytes, and at most {MAX_MESSAGE_BYTES} fit: use fewer headers")
-        await self.bodies.put(body_key(task), _whole(body))
+        await self.bodies.put(body_key(task), whole(body))
         return replace(task, spec=fitted), without
 
     async def _insert(self, task: Task, spec: TaskSpec) -> Submitted:
@@ -88,10 +88,6 @@ class Submitter:
         if stored is None or stored.task.create_time != task.create_time:
             raise MayExistError(task.id) from error
         return Submitted(stored.task, created=True)
-
-
-async def _whole(body: bytes) -> AsyncIterator[bytes]:
-    yield body
 
 
 def _same(task: Task, spec: TaskSpec) -> Task:

@@ -16,6 +16,7 @@ from longcall.core.errors import LongcallError
 from longcall.core.request import Limits
 from longcall.core.task import MAX_INLINE_BYTES, OAuthToken, OidcToken, StoredBody
 from longcall.core.text import duration_text
+from longcall.engine.chunks import begun
 from longcall.engine.ports import Bodies, CallRequest, Clock
 from longcall.outbound.connections import CAN_WATCH_SILENCE, FLIGHT, Flight, FlightRequest, SilenceWatch, new_socket
 from longcall.outbound.trouble import NotResentError, broken
@@ -113,8 +114,7 @@ class HttpCaller:
         body = request.request.body
         if not isinstance(body, StoredBody):
             return body or None
-        chunks = self.bodies.open(request.body_key or "")
-        return _chained(await anext(chunks, b""), chunks)
+        return await begun(self.bodies.open(request.body_key or ""))
 
     async def _received(self, response: aiohttp.ClientResponse, request: CallRequest) -> Response:
         body = _Body(response, self.max_response_bytes)
@@ -143,12 +143,6 @@ class HttpCaller:
             await body.drop_rest()
             return None
         return key
-
-
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
 
 
 class _Body:

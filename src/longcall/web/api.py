@@ -1,7 +1,6 @@
 """/v1: the HTTP API. Imported on first use, since FastAPI takes half a second."""
 
 import re
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -181,14 +180,7 @@ def _add_reads(api: FastAPI, parts: Parts) -> None:
     async def get_response(task_id: str) -> Response:
         """The body of the last response, as it came. It never runs in this origin."""
         task, chunks = await parts.control.body(task_id)
-        first = await anext(chunks, b"")  # before the status line: a body that is not there is a 404, not a cut stream
-        return StreamingResponse(_chained(first, chunks), headers=_harmless(task.response.headers if task.response else {}))
-
-
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+        return StreamingResponse(chunks, headers=_harmless(task.response.headers if task.response else {}))
 
 
 def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of header names
