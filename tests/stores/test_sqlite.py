@@ -354,3 +354,23 @@ def test_claims_and_purge_read_nothing_but_their_own(connection: sqlite3.Connect
 def explain(connection: sqlite3.Connection, sql: str, params: Sequence[object]) -> list[str]:
     """The steps of the plan."""
     return [detail for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}", tuple(params))]
+
+
+async def test_racing_writes_of_one_id_are_done_in_order(store: SqliteStore) -> None:
+    """Writes given one after the other without waiting each see what the one before did."""
+    first, again = make(), make(create_time=START + timedelta(seconds=1))
+    following = replace(first, version=2)
+    answers = await asyncio.gather(
+        store.insert(first),
+        store.replace(following, 1),
+        store.replace(following, 1),
+        store.delete(first, 1),
+        store.delete(first, 2),
+        store.delete(first, 2),
+        store.insert(again),
+        store.insert(first),
+    )
+    assert answers == [True, True, False, False, True, False, True, False]
+    stored = await store.get("a")
+    assert stored is not None
+    assert stored.task == again
