@@ -24,6 +24,7 @@ from longcall.engine.lease import LAST_BEAT_LIMIT, Lease
 from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Caller, Queue, Store
 from longcall.engine.requeue import Requeue, take_over
+from longcall.engine.retention import Retention
 from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitter
 from longcall.folder import hold, webhook_secret
@@ -156,6 +157,8 @@ class Engine:
         await self.lease.beat()
         watch = CancelWatch(self.store, self.clock, self.calls, self.lease.name)
         loops = [asyncio.create_task(each) for each in (self.lease.keep(), watch.keep())]
+        if not self.settings.store.startswith("firestore:"):  # Firestore forgets by itself
+            loops.append(asyncio.create_task(Retention(self.store, self.bodies, self.clock, self.settings.retention).keep()))
         try:
             yield
         finally:

@@ -5,15 +5,18 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import key_of
+from longcall.core.text import human_duration
 from longcall.core.view import ALWAYS_REDACTED
 from longcall.core.wire import loads
 
 PREFIX = "LONGCALL_"
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process
 _QUEUE = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
+SHORTEST_RETENTION = timedelta(hours=25)
 _LOCATION = "projects/longcall/locations/local"
 
 
@@ -33,6 +36,7 @@ class Settings:
     hold_slots: int = 0
     when_full: str = "refuse"
     max_response_bytes: int = 32 * 1024 * 1024
+    retention: timedelta = timedelta(days=30)
     redact_headers: frozenset[str] = ALWAYS_REDACTED
     log_format: str = "console"
 
@@ -45,6 +49,13 @@ def _whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ValueError("a whole number of at least 1 was expected")
     return int(text)
+
+
+def _retention(text: str) -> timedelta:
+    time = human_duration(text)
+    if time < SHORTEST_RETENTION:
+        raise ValueError("at least 25h was expected: a call lasts up to 24 hours, and its queue may ask for it once more after that")
+    return time
 
 
 def _header_names(text: str) -> frozenset[str]:
@@ -96,6 +107,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "HOLD_SLOTS": _whole_number,
     "WHEN_FULL": _one_of("refuse", "detach"),
     "MAX_RESPONSE_BYTES": _whole_number,
+    "RETENTION": _retention,
     "REDACT_HEADERS": _header_names,
     "LOG_FORMAT": _one_of("console", "json"),
 }

@@ -88,3 +88,8 @@ def task_retried(task: Task) -> None:
 def task_forgotten(task: Task) -> None:
     """A record was deleted because somebody asked for it."""
     log.info("task.forgotten", task=task.id, trace=task.trace)
+
+
+def tasks_purged(number: int) -> None:
+    """Records were deleted because they ended longer ago than is kept."""
+    log.info("tasks.purged", tasks=number)
