@@ -108,6 +108,7 @@ class Engine:
         """Make it, under a name made now."""
         clock = SystemClock()
         name = f"r-{clock.new_hex(12)}"
+        teller = Teller(settings.public_url, settings.redact_headers, settings.pubsub_endpoint)
         room = Room(settings.max_calls or open_files() // 3, settings.hold_slots or NO_LIMIT, detach=settings.when_full == "detach")
         calls = Calls(caller, clock, f"longcall/{__version__}", room, settings.webhook_secrets)
         return cls(
@@ -120,7 +121,7 @@ class Engine:
             Lease(store, queue, clock, name, settings.control_queue, lambda: len(calls)),
             calls,
             Owing(queue, clock, settings.queue, settings.control_queue),
-            Admission(store, clock, settings.queue, settings.control_queue, Teller(settings.public_url, settings.redact_headers)),
+            Admission(store, clock, settings.queue, settings.control_queue, teller),
             asyncio.Event(),
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from longcall.core.callback import PUBSUB
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import key_of
 from longcall.core.text import human_duration
@@ -31,6 +32,7 @@ class Settings:
     queue_endpoint: str = "http://127.0.0.1:8124"
     queue_secret: str = field(default="", repr=False)
     public_url: str = ""
+    pubsub_endpoint: str = PUBSUB
     webhook_secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     max_calls: int = 0
     hold_slots: int = 0
@@ -102,6 +104,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "QUEUE_ENDPOINT": _web_address,
     "QUEUE_SECRET": _text,
     "PUBLIC_URL": _web_address,
+    "PUBSUB_ENDPOINT": _web_address,
     "WEBHOOK_SECRETS": _webhook_secrets,
     "MAX_CALLS": _whole_number,
     "HOLD_SLOTS": _whole_number,

@@ -23,7 +23,7 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, ca
         data["raw"] = _raw(task.spec.raw, redact)
     if "httpRequest" in data:
         data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
-    if data.get("callback"):
+    if "headers" in (data.get("callback") or {}):
         data["callback"]["headers"] = _redacted(data["callback"]["headers"], redact)
     if task.response is not None:
         data["response"] = _response_view(task.response, redact)

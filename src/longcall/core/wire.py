@@ -142,27 +142,26 @@ def _auth_from_json(data: Json) -> OidcToken | OAuthToken | NoAuth | None:
 
 
 def _callback_to_json(callback: Callback) -> Json:
-    return {
-        "url": callback.url,
+    told = {
         "on": list(callback.on),
-        "secret": callback.secret,
-        "headers": dict(callback.headers),
         "retry": _retry_to_json(callback.retry),
         "attemptTimeout": duration_text(callback.attempt_timeout),
-    } | _auth_to_json(callback.auth)
+    }
+    if callback.topic is not None:
+        return {"pubsub": {"topic": callback.topic}} | told
+    return {"url": callback.url, "secret": callback.secret, "headers": dict(callback.headers)} | told | _auth_to_json(callback.auth)
 
 
 def _callback_from_json(data: Json) -> Callback:
+    told: Json = {
+        "on": tuple(data["on"]),
+        "retry": _retry_from_json(data["retry"]),
+        "attempt_timeout": parse_duration(data["attemptTimeout"]),
+    }
+    if "pubsub" in data:
+        return Callback(topic=data["pubsub"]["topic"], **told)
     auth = _auth_from_json(data)
-    return Callback(
-        url=data["url"],
-        on=tuple(data["on"]),
-        secret=data["secret"],
-        headers=data["headers"],
-        auth=auth if isinstance(auth, OidcToken) else None,
-        retry=_retry_from_json(data["retry"]),
-        attempt_timeout=parse_duration(data["attemptTimeout"]),
-    )
+    return Callback(data["url"], secret=data["secret"], headers=data["headers"], auth=auth if isinstance(auth, OidcToken) else None, **told)
 
 
 def _retry_to_json(policy: RetryPolicy) -> Json:

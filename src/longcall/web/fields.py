@@ -17,6 +17,8 @@ MAX_HEADERS_BYTES = 80 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _LABEL = re.compile(r"[^:\s]{1,63}")
+# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+_TOPIC = re.compile(r"projects/[a-z0-9:.-]{1,100}/topics/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 _OURS = ("longcall-", "x-cloudtasks-", "x-appengine-", "x-google-")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"})
 
@@ -148,6 +150,12 @@ def _retry_on(item: str) -> str:
     return item
 
 
+def _topic(text: str) -> str:
+    if not _TOPIC.fullmatch(text):
+        raise refuse(f"a topic's full name is expected, like projects/my-project/topics/ends, not {text!r}")
+    return text
+
+
 _AS_DURATION = (
     BeforeValidator(_duration),
     PlainSerializer(duration_text, return_type=str),
@@ -167,4 +175,5 @@ Url = Annotated[str, AfterValidator(_url)]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 Id = Annotated[str, AfterValidator(_id)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
+Topic = Annotated[str, AfterValidator(_topic)]
 RetryOn = Annotated[str, AfterValidator(_retry_on)]
