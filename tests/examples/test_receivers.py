@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def signed(*secrets: str, ago: float = 0, body: bytes = BODY) -> dict[str, str]:
     return signing.headers(secrets, "train.callback-3", now - timedelta(minutes=ago), body)
 
 
-BAD = {
+BAD: dict[str, Callable[[], dict[str, str]]] = {
     "another secret": lambda: signed(OLD),
     "another body": lambda: signed(NEW, body=BODY + b" "),
     "old": lambda: signed(NEW, ago=6),
