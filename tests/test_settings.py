@@ -43,7 +43,7 @@ def test_several_secrets_have_names() -> None:
         ("WHEN_FULL", "queue", "refuse or detach"),
         ("QUEUE", "default", "projects/P/locations/L/queues/Q"),
         ("QUEUE_ENDPOINT", "localhost:8124", "http://"),
-        ("LOG_FORMAT", "xml", "console or json"),
+        ("LOG_FORMAT", "xml", "google or console or json"),
         ("WEBHOOK_SECRETS", "whsec_c2hvcnQ=", "24 to 64 random bytes"),
         ("WEBHOOK_SECRETS", "{", "is not right"),
         ("WEBHOOK_SECRETS", '{"a": "b"}', '{"name": ["whsec_…"]}'),

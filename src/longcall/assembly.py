@@ -157,7 +157,8 @@ class Engine:
         """Keep the lease and look for cancels; on leaving, drain, and end the lease."""
         await self.lease.beat()
         watch = CancelWatch(self.store, self.clock, self.calls, self.lease.name)
-        loops = [asyncio.create_task(each) for each in (self.lease.keep(), watch.keep())]
+        loops = [asyncio.create_task(each) for each in (self.lease.keep(), watch.keep(), self.calls.report())]
+        observe.runner_started(self.lease.name, __version__, self.calls.room.max_calls)
         if not self.settings.store.startswith("firestore:"):  # Firestore forgets by itself
             loops.append(asyncio.create_task(Retention(self.store, self.bodies, self.clock, self.settings.retention).keep()))
         try:
@@ -171,6 +172,7 @@ class Engine:
             await asyncio.gather(*loops, return_exceptions=True)
             with suppress(OurFault):
                 await self.lease.end(left=len(self.calls) > 0)
+            observe.runner_stopped(self.lease.name, len(self.calls))
 
     async def _wait(self, stopping: Stopping) -> None:
         self.calls.close()

@@ -40,7 +40,7 @@ class Settings:
     max_response_bytes: int = 32 * 1024 * 1024
     retention: timedelta = timedelta(days=30)
     redact_headers: frozenset[str] = ALWAYS_REDACTED
-    log_format: str = "console"
+    log_format: str = ""
 
 
 def _text(text: str) -> str:
@@ -112,7 +112,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "MAX_RESPONSE_BYTES": _whole_number,
     "RETENTION": _retention,
     "REDACT_HEADERS": _header_names,
-    "LOG_FORMAT": _one_of("console", "json"),
+    "LOG_FORMAT": _one_of("google", "console", "json"),
 }
 _SECRET = frozenset({"QUEUE_SECRET", "WEBHOOK_SECRETS"})
 

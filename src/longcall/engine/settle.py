@@ -81,7 +81,7 @@ class Settler:
         expired = lifecycle.expire(stored.task, self.clock.now())
         await self.owing.queue_for(expired)
         if await self.store.replace(expired, stored.tag):
-            observe.task_expired(expired)
+            observe.task_finished(expired)
 
     async def _forget_body(self, before: Task, after: Task) -> None:
         """Only the last response is kept; a body store that is away keeps one more."""
