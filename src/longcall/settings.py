@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import key_of
+from longcall.core.target import HostPattern, TargetRules
 from longcall.core.view import ALWAYS_REDACTED
 from longcall.core.wire import loads
 
@@ -19,7 +20,10 @@ _LOCATION = "projects/longcall/locations/local"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes."""
+    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes.
+
+    `allow_private_targets` None is yes under `up`, no elsewhere.
+    """
 
     store: str = "sqlite:///longcall.db"
     bodies: str = ""
@@ -29,12 +33,19 @@ class Settings:
     queue_secret: str = field(default="", repr=False)
     public_url: str = ""
     webhook_secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    allowed_targets: tuple[HostPattern, ...] = ()
+    allow_private_targets: bool | None = None
     max_calls: int = 0
     hold_slots: int = 0
     when_full: str = "refuse"
     max_response_bytes: int = 32 * 1024 * 1024
     redact_headers: frozenset[str] = ALWAYS_REDACTED
     log_format: str = "console"
+
+    @property
+    def targets(self) -> TargetRules:
+        """Where Longcall may call."""
+        return TargetRules(self.allow_private_targets is True, self.allowed_targets)
 
 
 def _text(text: str) -> str:
@@ -49,6 +60,14 @@ def _whole_number(text: str) -> int:
 
 def _header_names(text: str) -> frozenset[str]:
     return ALWAYS_REDACTED | {name.strip().lower() for name in text.split(",") if name.strip()}
+
+
+def _host_patterns(text: str) -> tuple[HostPattern, ...]:
+    return tuple(HostPattern.of(each.strip()) for each in text.split(",") if each.strip())
+
+
+def _yes_or_no(text: str) -> bool:
+    return _one_of("true", "false")(text) == "true"
 
 
 def _queue(text: str) -> str:
@@ -92,6 +111,8 @@ _READERS: dict[str, Callable[[str], object]] = {
     "QUEUE_SECRET": _text,
     "PUBLIC_URL": _web_address,
     "WEBHOOK_SECRETS": _webhook_secrets,
+    "ALLOWED_TARGETS": _host_patterns,
+    "ALLOW_PRIVATE_TARGETS": _yes_or_no,
     "MAX_CALLS": _whole_number,
     "HOLD_SLOTS": _whole_number,
     "WHEN_FULL": _one_of("refuse", "detach"),
