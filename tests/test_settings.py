@@ -2,6 +2,7 @@ import pytest
 
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import secret_of
+from longcall.core.target import STRICT, HostPattern, TargetRules
 from longcall.settings import Settings, read
 
 SECRET = secret_of(b"k" * 32)
@@ -28,6 +29,14 @@ def test_what_is_set_counts() -> None:
     assert found.webhook_secrets == {"default": (SECRET,)}
 
 
+def test_where_may_be_called_is_shut_until_it_is_opened() -> None:
+    """Only public addresses, of every host; each setting counts by itself."""
+    assert read({}).targets == STRICT == TargetRules(allow_private=False, allowed=())
+    opened = read({"LONGCALL_ALLOW_PRIVATE_TARGETS": "true", "LONGCALL_ALLOWED_TARGETS": "api.example.com, *.run.app:443,"})
+    assert opened.targets == TargetRules(True, (HostPattern("api.example.com"), HostPattern("run.app", below=True, port=443)))  # noqa: FBT003 — a value's field
+    assert read({"LONGCALL_ALLOW_PRIVATE_TARGETS": "false"}).allow_private_targets is False
+
+
 def test_several_secrets_have_names() -> None:
     """JSON of names with a list each: all of a name's secrets sign."""
     assert read({"LONGCALL_WEBHOOK_SECRETS": f'{{"billing": ["{SECRET}"]}}'}).webhook_secrets == {"billing": (SECRET,)}
@@ -42,6 +51,9 @@ def test_several_secrets_have_names() -> None:
         ("MAX_CALLS", "0", "a whole number of at least 1"),
         ("WHEN_FULL", "queue", "refuse or detach"),
         ("QUEUE", "default", "projects/P/locations/L/queues/Q"),
+        ("ALLOW_PRIVATE_TARGETS", "yes", "true or false"),
+        ("ALLOWED_TARGETS", "api.example.com,https://x", "api.example.com:8443"),
+        ("ALLOWED_TARGETS", "*", "api.example.com"),
         ("QUEUE_ENDPOINT", "localhost:8124", "http://"),
         ("LOG_FORMAT", "xml", "google or console or json"),
         ("WEBHOOK_SECRETS", "whsec_c2hvcnQ=", "24 to 64 random bytes"),

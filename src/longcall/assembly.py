@@ -150,7 +150,7 @@ class Engine:
         return app.make(door, app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue)), api)
 
     def _reader(self) -> Reader:
-        return Reader(frozenset(self.settings.webhook_secrets))
+        return Reader(frozenset(self.settings.webhook_secrets), self.settings.targets)
 
     @asynccontextmanager
     async def alive(self, stopping: Stopping) -> AsyncIterator[None]:
@@ -262,6 +262,7 @@ def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Se
         bodies=(folder / "bodies").as_uri(),
         queue_secret=clock.new_hex(64),
         public_url=given.public_url or url,
+        allow_private_targets=given.allow_private_targets is not False,
         webhook_secrets=given.webhook_secrets or {"default": (webhook_secret(folder, clock.new_hex(64)),)},
     )
 
@@ -272,7 +273,7 @@ async def _engine(stack: AsyncExitStack, settings: Settings) -> Engine:
     store = await stack.enter_async_context(open_store(settings.store, clock.now))
     bodies = open_bodies(settings.bodies)
     queue = await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint))
-    caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes))
+    caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets))
     return Engine.of(store, queue, bodies, caller, settings)
 
 

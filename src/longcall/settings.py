@@ -10,6 +10,7 @@ from datetime import timedelta
 from longcall.core.callback import PUBSUB
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import key_of
+from longcall.core.target import HostPattern, TargetRules
 from longcall.core.text import human_duration
 from longcall.core.view import ALWAYS_REDACTED
 from longcall.core.wire import loads
@@ -23,7 +24,10 @@ _LOCATION = "projects/longcall/locations/local"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes."""
+    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes.
+
+    `allow_private_targets` None is yes under `up`, no elsewhere.
+    """
 
     store: str = "sqlite:///longcall.db"
     bodies: str = ""
@@ -34,6 +38,8 @@ class Settings:
     public_url: str = ""
     pubsub_endpoint: str = PUBSUB
     webhook_secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    allowed_targets: tuple[HostPattern, ...] = ()
+    allow_private_targets: bool | None = None
     max_calls: int = 0
     hold_slots: int = 0
     when_full: str = "refuse"
@@ -41,6 +47,11 @@ class Settings:
     retention: timedelta = timedelta(days=30)
     redact_headers: frozenset[str] = ALWAYS_REDACTED
     log_format: str = ""
+
+    @property
+    def targets(self) -> TargetRules:
+        """Where Longcall may call."""
+        return TargetRules(self.allow_private_targets is True, self.allowed_targets)
 
 
 def _text(text: str) -> str:
@@ -62,6 +73,14 @@ def _retention(text: str) -> timedelta:
 
 def _header_names(text: str) -> frozenset[str]:
     return ALWAYS_REDACTED | {name.strip().lower() for name in text.split(",") if name.strip()}
+
+
+def _host_patterns(text: str) -> tuple[HostPattern, ...]:
+    return tuple(HostPattern.of(each.strip()) for each in text.split(",") if each.strip())
+
+
+def _yes_or_no(text: str) -> bool:
+    return _one_of("true", "false")(text) == "true"
 
 
 def _queue(text: str) -> str:
@@ -106,6 +125,8 @@ _READERS: dict[str, Callable[[str], object]] = {
     "PUBLIC_URL": _web_address,
     "PUBSUB_ENDPOINT": _web_address,
     "WEBHOOK_SECRETS": _webhook_secrets,
+    "ALLOWED_TARGETS": _host_patterns,
+    "ALLOW_PRIVATE_TARGETS": _yes_or_no,
     "MAX_CALLS": _whole_number,
     "HOLD_SLOTS": _whole_number,
     "WHEN_FULL": _one_of("refuse", "detach"),

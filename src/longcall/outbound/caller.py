@@ -8,17 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
 from longcall.core.attempt import Break, Broken, Outcome, Responded, Response, Trouble
 from longcall.core.errors import LongcallError
 from longcall.core.request import Limits
+from longcall.core.target import STRICT, TargetRules
 from longcall.core.task import MAX_INLINE_BYTES, OAuthToken, OidcToken, StoredBody
 from longcall.core.text import duration_text
 from longcall.engine.chunks import begun
 from longcall.engine.ports import Bodies, CallRequest, Clock
-from longcall.outbound.connections import CAN_WATCH_SILENCE, FLIGHT, Flight, FlightRequest, SilenceWatch, new_socket
+from longcall.outbound.connections import (
+    CAN_WATCH_SILENCE,
+    FLIGHT,
+    Flight,
+    FlightRequest,
+    SilenceWatch,
+    VettedResolver,
+    vetted_sockets,
+)
 from longcall.outbound.trouble import NotResentError, broken
 
 POOLED_FOR = 2.0  # seconds; a connection idle for longer may be gone without a word
@@ -46,12 +56,21 @@ class HttpCaller:
     bodies: Bodies
     clock: Clock
     max_response_bytes: int
+    rules: TargetRules
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, bodies: Bodies, clock: Clock, max_response_bytes: int) -> AsyncIterator["HttpCaller"]:
-        """Make a caller with a connection pool of its own. Closing it closes every connection."""
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=POOLED_FOR, use_dns_cache=False, socket_factory=new_socket)
+    async def open(
+        cls, bodies: Bodies, clock: Clock, max_response_bytes: int, rules: TargetRules = STRICT, resolver: AbstractResolver | None = None
+    ) -> AsyncIterator["HttpCaller"]:
+        """Make a caller with a connection pool of its own. Closing it closes every connection. Names are the system's to resolve."""
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=POOLED_FOR,
+            use_dns_cache=False,
+            resolver=VettedResolver(rules, resolver or aiohttp.ThreadedResolver()),
+            socket_factory=vetted_sockets(rules),
+        )
         watch = SilenceWatch()
         async with aiohttp.ClientSession(
             connector=connector,
@@ -67,12 +86,14 @@ class HttpCaller:
         ) as session:
             sweep = asyncio.create_task(watch.sweep())
             try:
-                yield cls(session, watch, bodies, clock, max_response_bytes)
+                yield cls(session, watch, bodies, clock, max_response_bytes, rules)
             finally:
                 sweep.cancel()
 
     async def call(self, request: CallRequest, limits: Limits, on_sent: Callable[[datetime], None]) -> Outcome:
         """Make one HTTP request and hold it until it ends. Raises nothing but cancellation: every end is an Outcome."""
+        if forbidden := self.rules.refuse_url(request.request.url):
+            return Broken(Break.REFUSED, forbidden, self.clock.now())
         if isinstance(request.request.auth, OidcToken | OAuthToken):
             trouble = Trouble("NO_TOKEN", "no token for this target can be had here")
             return Broken(Break.UNREACHABLE, trouble, self.clock.now())

@@ -8,6 +8,7 @@ import aiohttp
 
 from longcall.core.attempt import Break, Broken, Trouble
 from longcall.core.hints import looks_like
+from longcall.core.target import FORBIDDEN_ADDRESS
 from longcall.outbound.connections import ForbiddenAddressError
 
 
@@ -19,7 +20,7 @@ def broken(error: BaseException, sent_time: datetime | None, now: datetime) -> B
     """Tell what became of a call that ended with this exception. `sent_time` None: the connection never stood, so nothing was sent."""
     cause = error.__cause__ if isinstance(error, NotResentError) and error.__cause__ else error
     if isinstance(forbidden := getattr(cause, "os_error", cause), ForbiddenAddressError):
-        return Broken(Break.REFUSED, Trouble("FORBIDDEN_ADDRESS", str(forbidden)), now)
+        return Broken(Break.REFUSED, Trouble(FORBIDDEN_ADDRESS, str(forbidden)), now)
     if sent_time is None:
         return Broken(Break.UNREACHABLE, _unreachable(cause), now)
     return Broken(Break.DISCONNECTED, _disconnected(cause, now - sent_time), now, sent_time)

@@ -3,12 +3,12 @@
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from longcall.core.retry import RETRYABLE_BREAKS, is_retryable
+from longcall.core.target import Place, TargetRules
 from longcall.core.task import MAX_AHEAD, MAX_ATTEMPT, MAX_REQUEST_BYTES
 from longcall.core.text import duration_text, parse_bytes, parse_duration, parse_time, time_text
 
@@ -89,20 +89,16 @@ def _between(low: timedelta, high: timedelta) -> Any:  # noqa: ANN401 — what p
     return AfterValidator(check)
 
 
-def _url(url: str) -> str:
+def _url(url: str, info: ValidationInfo) -> str:
     if len(url) > MAX_URL:
         raise refuse(f"a URL has at most {MAX_URL} characters, and this one has {len(url)}")
     try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
+        Place.of(url)
     except ValueError as error:
-        raise refuse(f"this is no URL: {error}") from None
-    if parts.scheme not in {"http", "https"}:
-        raise refuse("a URL starts with http:// or https://")
-    if not usable or re.search(r"[\x00-\x20\x7f\\]", url):
-        raise refuse("this is no URL: it needs a host, and no spaces")
-    if parts.username is not None or parts.password is not None:
-        raise refuse("a URL carries no user and password: put them into an Authorization header")
+        raise refuse(str(error)) from None
+    rules: TargetRules | None = (info.context or {}).get("rules")
+    if rules is not None and (forbidden := rules.refuse_url(url)):
+        raise refuse(forbidden.message)
     return url
 
 

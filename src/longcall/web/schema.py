@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from longcall.core.callback import EVENTS
 from longcall.core.errors import FieldError, InvalidArgumentError
 from longcall.core.retry import Jitter, RetryPolicy
+from longcall.core.target import STRICT, TargetRules
 from longcall.core.task import (
     CALLBACK_RETRIES,
     MAX_AHEAD,
@@ -244,13 +245,18 @@ class OwnTaskIn(HandPutIn):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads tasks, knowing which webhook secrets are configured. Raises InvalidArgumentError or TooLargeError."""
+    """Reads tasks, knowing which webhook secrets are configured and what may be called. Raises InvalidArgumentError or TooLargeError.
+
+    A create is told at once what may not be called. What comes off the queue is not judged here: its attempt is refused, so that the
+    task is there to be read.
+    """
 
     secrets: frozenset[str] = frozenset()
+    rules: TargetRules = STRICT
 
     def task(self, data: object, now: datetime) -> tuple[str | None, TaskSpec]:
         """Read a create: the id, if given, and the task as asked for."""
-        asked = self._checked(TaskIn, data)
+        asked = self._checked(TaskIn, data, self.rules)
         if asked.schedule_time is not None and asked.schedule_time > now + MAX_AHEAD:
             ahead = (asked.schedule_time - now).days
             raise InvalidArgumentError(FieldError("/scheduleTime", f"it may be at most 28 days ahead, and is {ahead}"))
@@ -265,9 +271,9 @@ class Reader:
         asked = self._checked(OwnTaskIn, data)
         return asked.to_spec(asked.schedule_time)
 
-    def _checked(self, model: type[Model], data: object) -> Model:
+    def _checked(self, model: type[Model], data: object, rules: TargetRules | None = None) -> Model:
         try:
-            return model.model_validate(data, context={"secrets": self.secrets})
+            return model.model_validate(data, context={"secrets": self.secrets, "rules": rules})
         except ValidationError as error:
             raise mistakes(error.errors(), model) from None
 
