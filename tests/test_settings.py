@@ -33,7 +33,8 @@ def test_where_may_be_called_is_shut_until_it_is_opened() -> None:
     """Only public addresses, of every host; each setting counts by itself."""
     assert read({}).targets == STRICT == TargetRules(allow_private=False, allowed=())
     opened = read({"LONGCALL_ALLOW_PRIVATE_TARGETS": "true", "LONGCALL_ALLOWED_TARGETS": "api.example.com, *.run.app:443,"})
-    assert opened.targets == TargetRules(True, (HostPattern("api.example.com"), HostPattern("run.app", below=True, port=443)))  # noqa: FBT003 — a value's field
+    allowed = (HostPattern("api.example.com"), HostPattern("run.app", below=True, port=443), HostPattern("pubsub.googleapis.com"))
+    assert opened.targets == TargetRules(allow_private=True, allowed=allowed)
     assert read({"LONGCALL_ALLOW_PRIVATE_TARGETS": "false"}).allow_private_targets is False
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from longcall.core.callback import PUBSUB
 from longcall.core.errors import CallerMistake
@@ -50,8 +51,9 @@ class Settings:
 
     @property
     def targets(self) -> TargetRules:
-        """Where Longcall may call."""
-        return TargetRules(self.allow_private_targets is True, self.allowed_targets)
+        """Where Longcall may call. Where Pub/Sub is was said by the operator too."""
+        pubsub = HostPattern.of(urlsplit(self.pubsub_endpoint).netloc)
+        return TargetRules(self.allow_private_targets is True, (*self.allowed_targets, pubsub) if self.allowed_targets else ())
 
 
 def _text(text: str) -> str:
