@@ -50,7 +50,7 @@ fix: $(READY) ## format, mend what ruff can mend, make the generated pages anew
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package longcall
 
 lock: $(READY) ## make requirements.txt and requirements-dev.txt anew
-	@$(LOCK) --upgrade --extra server --extra postgres --extra firestore --output-file requirements.txt pyproject.toml
+	@$(LOCK) --upgrade --extra server --extra postgres --extra firestore --extra otel --output-file requirements.txt pyproject.toml
 	@$(LOCK) --upgrade --group dev --output-file requirements-dev.txt pyproject.toml
 
 bench: $(READY) ## the measurements, ours beside a baseline
