@@ -18,6 +18,7 @@ from longcall.engine.lease import alive
 from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Clock, Counts, Page, Query, Store, Stored
 
+LINK_LIFE = 300  # seconds in which a download by link has to begin
 Change = Callable[[Task, datetime], Task | None]
 
 
@@ -68,14 +69,19 @@ class Control:
         """Count tasks."""
         return await self.store.counts(self.clock.now())
 
-    async def body(self, task_id: str) -> tuple[Task, AsyncIterator[bytes]]:
-        """The body of the last response. Raises NotFoundError when there is no task, or no response yet."""
+    async def body(self, task_id: str) -> tuple[Task, AsyncIterator[bytes] | str]:
+        """The body of the last response, or a URL by which it can be read for LINK_LIFE. Raises NotFoundError when there is none yet."""
         task = await self.read(task_id)
         if task.response is None:
             raise NotFoundError(f"task {task_id} has no response")
-        if task.response.location is not None:
-            return task, await begun(self.bodies.open(task.response.location))
-        return task, whole(task.response.inline or b"")
+        location = task.response.location
+        if location is None:
+            return task, whole(task.response.inline or b"")
+        # A body that was packed by its target needs the header that says so, and whoever answers a link does not know it.
+        packed = "content-encoding" in task.response.headers
+        if not packed and (url := await self.bodies.link(location, LINK_LIFE)) is not None:
+            return task, url
+        return task, await begun(self.bodies.open(location))
 
     async def cancel(self, task_id: str) -> Task:
         """End a task that waits; ask the owner of a running one to close its call. Raises NotFoundError, FailedPreconditionError."""
