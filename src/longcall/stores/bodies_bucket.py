@@ -10,6 +10,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import GCSStore
 
 from longcall.core.errors import CallerMistake, UnavailableError
+from longcall.engine import observe
 from longcall.stores.bodies_base import ObstoreBodies, Source, checked, first_line
 
 # The least that a part may have: https://cloud.google.com/storage/quotas#requests. So many are on their way at once, one more is filled.
@@ -61,20 +62,22 @@ class BucketBodies(ObstoreBodies):
         try:
             async with asyncio.timeout(SIGN_LIMIT.total_seconds()):
                 return await obstore.sign_async(self._signer, "GET", checked(key), timedelta(seconds=seconds))
-        except (BaseError, TimeoutError):
+        except (BaseError, TimeoutError) as error:
+            observe.out_of_reach("signing of links", UnavailableError(first_line(error) or "no answer"))
             return None
 
     async def _put(self, key: str, source: Source) -> None:
-        start: list[bytes] = []
+        start = bytearray()
         async for chunk in source:
-            start.append(chunk)
-            if sum(map(len, start)) > PART_BYTES:
-                parts = _chained(start, source)
+            if len(start) + len(chunk) > PART_BYTES:
+                parts = _chained([bytes(start), chunk], source)
+                start.clear()
                 await obstore.put_async(
                     self._store, key, parts, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE, attributes=ATTACHMENT
                 )
                 return
-        await obstore.put_async(self._store, key, b"".join(start), use_multipart=False, attributes=ATTACHMENT)
+            start += chunk
+        await obstore.put_async(self._store, key, bytes(start), use_multipart=False, attributes=ATTACHMENT)
 
     def _is_missing(self, error: Exception) -> bool:
         return super()._is_missing(error) and _code(error) != "NoSuchBucket"
