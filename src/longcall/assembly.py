@@ -147,7 +147,7 @@ class Engine:
         dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
         parent = self.settings.queue.rpartition("/queues/")[0]
         door = DispatchDoor(dispatcher, self.clock, self._reader(), self.settings.queue_secret, parent)
-        return app.make(door, app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue)), api)
+        return app.make(door, app.Readiness(self.store, self.bodies, self.queue, (self.settings.queue, self.settings.control_queue)), api)
 
     def _reader(self) -> Reader:
         return Reader(frozenset(self.settings.webhook_secrets), self.settings.targets)

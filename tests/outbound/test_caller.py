@@ -14,7 +14,8 @@ from longcall.core.task import HttpRequest, OidcToken, StoredBody
 from longcall.engine.ports import CallRequest
 from longcall.outbound.caller import HttpCaller
 from longcall.outbound.clock import SystemClock
-from longcall.stores.bodies import ObstoreBodies, open_bodies
+from longcall.stores.bodies import open_bodies
+from longcall.stores.bodies_base import ObstoreBodies
 from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]

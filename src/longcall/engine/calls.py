@@ -68,6 +68,15 @@ def response_key(task: Task) -> str:
     return f"responses/{record_hash(task.id, task.create_time)}-{task.attempt_count}"
 
 
+def body_keys(task: Task) -> list[str]:
+    """The body store's keys of everything this record refers to there."""
+    stored = not isinstance(task.spec, Unreadable) and isinstance(task.spec.request.body, StoredBody)
+    keys = [body_key(task)] if stored else []
+    if task.response is not None and task.response.location is not None:
+        keys.append(task.response.location)
+    return keys
+
+
 @dataclass
 class Calls:
     """Every call of this process, from before its take is written until its settle is known to have landed."""

@@ -18,6 +18,7 @@ from longcall.core.request import Limits
 from longcall.core.target import STRICT, TargetRules
 from longcall.core.task import MAX_INLINE_BYTES, OAuthToken, OidcToken, StoredBody
 from longcall.core.text import duration_text
+from longcall.engine import observe
 from longcall.engine.chunks import begun
 from longcall.engine.ports import Bodies, CallRequest, Clock
 from longcall.outbound.connections import (
@@ -158,9 +159,10 @@ class HttpCaller:
         """Stream a large body to the body store. None when that store failed: the target's work is done, so its call does not fail."""
         try:
             await self.bodies.put(key, body.all_after(start))
-        except Exception:  # noqa: BLE001 — of whatever kind: ours is the fault, or the target's, which `broken` holds
+        except Exception as error:  # noqa: BLE001 — of whatever kind: ours is the fault, or the target's, which `broken` holds
             if body.broken is not None:
                 raise body.broken from None
+            observe.out_of_reach("body store", error)
             await body.drop_rest()
             return None
         return key

@@ -176,11 +176,15 @@ def _add_reads(api: FastAPI, parts: Parts) -> None:
         patience = query.wait.total_seconds() if query.wait is not None else 0
         return _json(await parts.view(await parts.control.read(task_id, patience)))
 
-    @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND}, response_class=StreamingResponse)
+    link: dict[int | str, dict[str, Any]] = {302: {"description": "It is read at this URL, which is good for five minutes"}}
+
+    @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND, **link}, response_class=StreamingResponse)
     async def get_response(task_id: str) -> Response:
         """The body of the last response, as it came. It never runs in this origin."""
-        task, chunks = await parts.control.body(task_id)
-        return StreamingResponse(chunks, headers=_harmless(task.response.headers if task.response else {}))
+        task, where = await parts.control.body(task_id)
+        if isinstance(where, str):
+            return Response(status_code=302, headers={"location": where, "cache-control": "no-store", "referrer-policy": "no-referrer"})
+        return StreamingResponse(where, headers=_harmless(task.response.headers if task.response else {}))
 
 
 def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of header names

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longcall.core.errors import LongcallError, UnavailableError
 from longcall.core.wire import dumps
-from longcall.engine.ports import Queue, Store
+from longcall.engine.ports import Bodies, Queue, Store
 from longcall.web import problems
 from longcall.web.dispatch import DispatchDoor
 
@@ -41,13 +41,14 @@ class Readiness:
     """Whether what a runner needs is in reach."""
 
     store: Store
+    bodies: Bodies
     queue: Queue
     queues: tuple[str, ...]
     limit: float = 5.0  # seconds
 
     async def answer(self, _: Request) -> Response:
         """200, or 503 naming what is out of reach."""
-        checks = {"store": self.store.ping(), **{name: self.queue.ping(name) for name in self.queues}}
+        checks = {"store": self.store.ping(), "bodies": self.bodies.ping(), **{name: self.queue.ping(name) for name in self.queues}}
         found = await asyncio.gather(*(self._tried(check) for check in checks.values()))
         away = {name: trouble for name, trouble in zip(checks, found, strict=True) if trouble}
         if away:
