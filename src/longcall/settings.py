@@ -14,6 +14,7 @@ from longcall.core.wire import loads
 PREFIX = "LONGCALL_"
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process
 _QUEUE = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+")
 _LOCATION = "projects/longcall/locations/local"
 
 
@@ -29,6 +30,7 @@ class Settings:
     queue_secret: str = field(default="", repr=False)
     public_url: str = ""
     webhook_secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    impersonate: str = ""
     max_calls: int = 0
     hold_slots: int = 0
     when_full: str = "refuse"
@@ -63,6 +65,12 @@ def _web_address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError("a service account's address, like name@project.iam.gserviceaccount.com, was expected")
+    return text
+
+
 def _webhook_secrets(text: str) -> Mapping[str, Sequence[str]]:
     """One secret, whose name is then `default`, or JSON of names with a list of secrets each."""
     named = loads(text) if text.lstrip().startswith("{") else {"default": [text]}
@@ -92,6 +100,7 @@ _READERS: dict[str, Callable[[str], object]] = {
     "QUEUE_SECRET": _text,
     "PUBLIC_URL": _web_address,
     "WEBHOOK_SECRETS": _webhook_secrets,
+    "IMPERSONATE": _account,
     "MAX_CALLS": _whole_number,
     "HOLD_SLOTS": _whole_number,
     "WHEN_FULL": _one_of("refuse", "detach"),
