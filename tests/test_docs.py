@@ -31,7 +31,7 @@ def test_every_setting_is_documented(name: str) -> None:
     assert f"`{PREFIX}{name}`" in REFERENCE
 
 
-@pytest.mark.parametrize("setting", re.findall(rf"`{PREFIX}([A-Z_]+)`", REFERENCE))
+@pytest.mark.parametrize("setting", sorted(set(re.findall(rf"`{PREFIX}([A-Z_]+)`", REFERENCE))))
 def test_every_documented_setting_exists(setting: str) -> None:
     """The reference has no setting that is not there."""
     assert setting.lower() in Settings.__slots__ or setting in CLIENT

@@ -22,8 +22,10 @@ def test_what_is_set_counts() -> None:
             "LONGCALL_REDACT_HEADERS": "X-Key, X-Other",
             "LONGCALL_PUBLIC_URL": "https://longcall.example/",
             "LONGCALL_WEBHOOK_SECRETS": SECRET,
+            "LONGCALL_IMPERSONATE": "caller@p.iam.gserviceaccount.com",
         }
     )
+    assert found.impersonate == "caller@p.iam.gserviceaccount.com"
     assert (found.max_calls, found.when_full, found.public_url) == (10, "detach", "https://longcall.example")
     assert found.redact_headers == {"authorization", "cookie", "x-key", "x-other"}
     assert found.webhook_secrets == {"default": (SECRET,)}
@@ -57,6 +59,8 @@ def test_several_secrets_have_names() -> None:
         ("ALLOWED_TARGETS", "*", "api.example.com"),
         ("QUEUE_ENDPOINT", "localhost:8124", "http://"),
         ("LOG_FORMAT", "xml", "google or console or json"),
+        ("IMPERSONATE", "caller", "a service account's address"),
+        ("IMPERSONATE", "key.json", "a service account's address"),
         ("WEBHOOK_SECRETS", "whsec_c2hvcnQ=", "24 to 64 random bytes"),
         ("WEBHOOK_SECRETS", "{", "is not right"),
         ("WEBHOOK_SECRETS", '{"a": "b"}', '{"name": ["whsec_…"]}'),

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from longcall import __version__
 from longcall.core.callback import Teller
-from longcall.core.errors import OurFault
+from longcall.core.errors import OurFault, UnavailableError
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import NO_LIMIT, Calls, Room
@@ -31,8 +31,11 @@ from longcall.folder import hold, webhook_secret
 from longcall.outbound.caller import HttpCaller
 from longcall.outbound.clock import SystemClock
 from longcall.outbound.cloud_tasks import CloudTasks
+from longcall.outbound.google import OWN, google_tokens
+from longcall.outbound.minted import NoTokenError
+from longcall.outbound.tokens import Tokens
 from longcall.queue import EmbeddedQueue, QueueConfig, RateLimits, RetryConfig
-from longcall.settings import Settings
+from longcall.settings import CLOUD_TASKS, Settings, environment
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
 from longcall.web import app, server
@@ -198,7 +201,7 @@ async def runner(host: str, port: int, settings: Settings, stopping: Stopping) -
         listening = stack.enter_context(server.listen(host, port))
         url = f"http://{host}:{listening.getsockname()[1]}"
         settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or _beside(settings.store))
-        engine = await _engine(stack, settings)
+        engine = await _engine(stack, settings, await _google(stack, settings.impersonate))
         api = engine.api()
         await stack.enter_async_context(server.serve(engine.web(api), listening))
         await stack.enter_async_context(engine.alive(stopping))
@@ -216,7 +219,8 @@ async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> As
         settings = _laptop_settings(options, url, SystemClock())
         queue = QueueOptions(options.data / "queue.db", options.grpc_port, options.rest_port, url)
         embedded = await stack.enter_async_context(embedded_queue(queue, settings))
-        engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"))
+        tokens = await _laptop_tokens(stack, settings, options.data)
+        engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"), tokens)
         api = engine.api()
         await stack.enter_async_context(server.serve(engine.web(api), listening))
         await stack.enter_async_context(engine.alive(stopping or Stopping(drain_limit=LAPTOP_DRAIN_LIMIT)))
@@ -267,13 +271,44 @@ def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Se
     )
 
 
-async def _engine(stack: AsyncExitStack, settings: Settings) -> Engine:
+async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, folder: Path) -> Tokens:
+    """The laptop's own issuer's tokens, for targets that look up its keys here; Google's where somebody is to be impersonated."""
+    if settings.impersonate:
+        return await _google(stack, settings.impersonate)
+    from longcall.outbound.issuer import LocalIssuer, kept_key  # noqa: PLC0415 — joserfc takes a twentieth of a second
+
+    clock = SystemClock()
+    issuer = LocalIssuer(settings.public_url, await asyncio.to_thread(kept_key, folder), clock.now)
+    return await stack.enter_async_context(Tokens.open(issuer, clock.now, implied=False))
+
+
+async def _google(stack: AsyncExitStack, impersonate: str = "") -> Tokens:
+    """Google's tokens, of the account this process is or may impersonate; it is looked for when the first one is wanted."""
+    return await stack.enter_async_context(google_tokens(environment(), SystemClock().now, impersonate=impersonate))
+
+
+async def _cloud_tasks(stack: AsyncExitStack, settings: Settings) -> CloudTasks:
+    """The queue's client: for Google's server with a token of this process's own account."""
+    if settings.queue_endpoint != CLOUD_TASKS:
+        return await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint))
+    own = await _google(stack)
+
+    async def authorize() -> str:
+        try:
+            return await own.bearer(OWN)
+        except NoTokenError as error:
+            raise UnavailableError(f"no token for Cloud Tasks: {error}") from error
+
+    return await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint, authorize=authorize))
+
+
+async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> Engine:
     sys.setswitchinterval(SWITCH_INTERVAL)
     clock = SystemClock()
     store = await stack.enter_async_context(open_store(settings.store, clock.now))
     bodies = open_bodies(settings.bodies)
-    queue = await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint))
-    caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets))
+    queue = await _cloud_tasks(stack, settings)
+    caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets, tokens))
     return Engine.of(store, queue, bodies, caller, settings)
 
 

@@ -20,6 +20,8 @@ PREFIX = "LONGCALL_"
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process
 _QUEUE = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
 SHORTEST_RETENTION = timedelta(hours=25)
+_ACCOUNT = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+")
+CLOUD_TASKS = "https://cloudtasks.googleapis.com"
 _LOCATION = "projects/longcall/locations/local"
 
 
@@ -41,6 +43,7 @@ class Settings:
     webhook_secrets: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     allowed_targets: tuple[HostPattern, ...] = ()
     allow_private_targets: bool | None = None
+    impersonate: str = ""
     max_calls: int = 0
     hold_slots: int = 0
     when_full: str = "refuse"
@@ -97,6 +100,16 @@ def _web_address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError("a service account's address, like name@project.iam.gserviceaccount.com, was expected")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    return _web_address(text or CLOUD_TASKS)
+
+
 def _webhook_secrets(text: str) -> Mapping[str, Sequence[str]]:
     """One secret, whose name is then `default`, or JSON of names with a list of secrets each."""
     named = loads(text) if text.lstrip().startswith("{") else {"default": [text]}
@@ -122,13 +135,14 @@ _READERS: dict[str, Callable[[str], object]] = {
     "BODIES": _text,
     "QUEUE": _queue,
     "CONTROL_QUEUE": _queue,
-    "QUEUE_ENDPOINT": _web_address,
+    "QUEUE_ENDPOINT": _endpoint,
     "QUEUE_SECRET": _text,
     "PUBLIC_URL": _web_address,
     "PUBSUB_ENDPOINT": _web_address,
     "WEBHOOK_SECRETS": _webhook_secrets,
     "ALLOWED_TARGETS": _host_patterns,
     "ALLOW_PRIVATE_TARGETS": _yes_or_no,
+    "IMPERSONATE": _account,
     "MAX_CALLS": _whole_number,
     "HOLD_SLOTS": _whole_number,
     "WHEN_FULL": _one_of("refuse", "detach"),
@@ -140,11 +154,18 @@ _READERS: dict[str, Callable[[str], object]] = {
 _SECRET = frozenset({"QUEUE_SECRET", "WEBHOOK_SECRETS"})
 
 
+def environment() -> Mapping[str, str]:
+    """The environment itself, for those who look for Google's credentials there as Google's own libraries do."""
+    return os.environ  # noqa: TID251 — this is the module that reads it
+
+
 def read(environ: Mapping[str, str] = os.environ) -> Settings:  # noqa: TID251 — this is the module that reads it
     """Read LONGCALL_* variables. Raises CallerMistake naming the one that is wrong, and what was expected."""
     given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
     for name in sorted(given.keys() - _READERS.keys() - CLIENT):
         raise CallerMistake(f"{PREFIX}{name} is no setting{_nearest(name)}")
+    if not given.get("QUEUE", _LOCATION).startswith(_LOCATION):
+        given.setdefault("QUEUE_ENDPOINT", "")
     return Settings(**{name.lower(): _read(name, given[name]) for name in _READERS if name in given})  # type: ignore[arg-type] # each reader gives its field's type
 
 

@@ -71,7 +71,9 @@ async def call(caller: HttpCaller, url: str) -> Outcome:
 @asynccontextmanager
 async def opened(folder: Path, rules: TargetRules, names: Names | None = None) -> AsyncIterator[HttpCaller]:
     """The real caller under these rules, with a resolver of the test's."""
-    async with HttpCaller.open(open_bodies((folder / "bodies").as_uri()), SystemClock(), 1_000_000, rules, names or Names()) as caller:
+    async with HttpCaller.open(
+        open_bodies((folder / "bodies").as_uri()), SystemClock(), 1_000_000, rules, resolver=names or Names()
+    ) as caller:
         yield caller
 
 

@@ -7,9 +7,22 @@ from datetime import datetime, timedelta
 import aiohttp
 
 from longcall.core.attempt import Break, Broken, Trouble
+from longcall.core.errors import LongcallError
 from longcall.core.hints import looks_like
 from longcall.core.target import FORBIDDEN_ADDRESS
 from longcall.outbound.connections import ForbiddenAddressError
+
+
+class NothingSentError(LongcallError):
+    """Nothing could be sent; `trouble` says what was missing."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        super().__init__(trouble.message)
+
+
+class SilentError(Exception):
+    """The idle clock struck."""
 
 
 class NotResentError(aiohttp.ClientError):
@@ -19,7 +32,7 @@ class NotResentError(aiohttp.ClientError):
 def broken(error: BaseException, sent_time: datetime | None, now: datetime) -> Broken:
     """Tell what became of a call that ended with this exception. `sent_time` None: the connection never stood, so nothing was sent."""
     cause = error.__cause__ if isinstance(error, NotResentError) and error.__cause__ else error
-    if isinstance(forbidden := getattr(cause, "os_error", cause), ForbiddenAddressError):
+    if sent_time is None and isinstance(forbidden := getattr(cause, "os_error", cause), ForbiddenAddressError):
         return Broken(Break.REFUSED, Trouble(FORBIDDEN_ADDRESS, str(forbidden)), now)
     if sent_time is None:
         return Broken(Break.UNREACHABLE, _unreachable(cause), now)
@@ -49,6 +62,9 @@ def _unreachable(error: BaseException) -> Trouble:
 def _disconnected(error: BaseException, open_for: timedelta) -> Trouble:
     into, hint = f"{open_for.total_seconds():.1f} s into the call", looks_like(open_for)
     match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            why = _unreachable(error)
+            return Trouble(why.code, f"the target answered 401, and a second try with a fresh token did not reach it: {why.message}")
         case aiohttp.ServerDisconnectedError():
             return Trouble("CLOSED", f"the target closed the connection {into}, before it answered", hint)
         case OSError(errno=errno.ECONNRESET | errno.EPIPE):
