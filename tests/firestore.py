@@ -101,6 +101,7 @@ class Proxy:
         self.seen: list[tuple[str, bytes]] = []
         self.spoil: Callable[[str], Spoil | None] = lambda _method: None
         self.address = ""
+        self._called = asyncio.Condition()
 
     @asynccontextmanager
     async def running(self) -> "AsyncIterator[Proxy]":
@@ -115,6 +116,15 @@ class Proxy:
             finally:
                 await self.cut()
 
+    def count(self, name: str) -> int:
+        """How many calls of a method there were."""
+        return [method.rpartition("/")[2] for method, _ in self.seen].count(name)
+
+    async def until(self, name: str, number: int) -> None:
+        """Wait until a method was called so many times."""
+        async with asyncio.timeout(5), self._called:
+            await self._called.wait_for(lambda: self.count(name) >= number)
+
     async def cut(self) -> None:
         """End every connection at once, and take no more."""
         await self._server.stop(None)
@@ -124,7 +134,9 @@ class Proxy:
     ) -> AsyncIterator[bytes]:
         """One call; Firestore's have one request each."""
         request = await anext(requests)
-        self.seen.append((method, request))
+        async with self._called:
+            self.seen.append((method, request))
+            self._called.notify_all()
         spoil = self.spoil(method.rpartition("/")[2])
         if spoil and not spoil.lands:
             await spoil.end(context)
@@ -159,7 +171,9 @@ class _Everything(grpc.GenericRpcHandler):
         self._proxy = proxy
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        def pass_on(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[bytes]:
-            return self._proxy.pass_on(handler_call_details.method, requests, context)
+        # An async generator itself, which is how the server knows what it has.
+        async def pass_on(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[bytes]:
+            async for answer in self._proxy.pass_on(handler_call_details.method, requests, context):
+                yield answer
 
         return grpc.stream_stream_rpc_method_handler(pass_on)

@@ -15,7 +15,7 @@ from longcall.stores.paging import Place, place_of, token_of
 # own order, and one request looks at no more than so many tasks, whether or not they fit.
 FEW = 500
 LOOKED_AT = 2000
-_STEP = 200
+STEP = 200
 
 Fetch = Callable[[AsyncQuery], Awaitable[Sequence[Snapshot]]]
 
@@ -55,7 +55,7 @@ async def _newest(fetch: Fetch, tasks: AsyncCollectionReference, wanted: Sequenc
         found += _fitting(seen, wanted)
         if len(found) > limit or len(seen) < step:
             return _page(found, limit)
-        after, looked_at, step = _place(seen[-1]), looked_at + len(seen), _STEP
+        after, looked_at, step = _place(seen[-1]), looked_at + len(seen), STEP
     return Page([read_task(each.document) for each in found], token_of(after) if after else "")
 
 
