@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.firestore_v1.async_client import AsyncClient
-from google.cloud.firestore_v1.async_collection import AsyncCollectionReference
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
-from google.cloud.firestore_v1.async_query import AsyncQuery
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from longcall.core.errors import UnavailableError
@@ -29,16 +27,14 @@ from longcall.stores.firestore_documents import (
     read_task,
     runner_fields,
 )
-from longcall.stores.firestore_errors import FAILURES, read_error, write_error
+from longcall.stores.firestore_errors import FAILURES, write_error
 from longcall.stores.firestore_page import page
 from longcall.stores.firestore_polls import Polls
+from longcall.stores.firestore_reads import Reads
 from longcall.stores.rows import NOT_ENDED, overdue_before
 
 TASKS, RUNNERS = "longcallTasks", "longcallRunners"
 WRITE_LIMIT = 5.0  # seconds
-READ_LIMIT = 5.0
-LIST_LIMIT = 30.0
-Answer = TypeVar("Answer")
 
 
 class FirestoreStore:
@@ -56,6 +52,7 @@ class FirestoreStore:
         self._tasks = client.collection(tasks)
         self._runners = client.collection(runners)
         self._where = f"Firestore database {client._database} of project {client.project}"  # noqa: SLF001 — it has no public name
+        self._reads = Reads(self._where)
         self._polls = Polls(self.get)
 
     @classmethod
@@ -82,7 +79,7 @@ class FirestoreStore:
         """Read one record. Raises NewerSchemaError."""
         if len(name_of(task_id).encode()) > MAX_NAME_BYTES:
             return None
-        found = await self._read(self._task(task_id).get(retry=None, timeout=READ_LIMIT))
+        found = await self._reads.one(self._task(task_id))
         return Stored(read_task(found), found.update_time) if found.exists else None
 
     async def replace(self, task: Task, tag: object) -> bool:
@@ -101,7 +98,7 @@ class FirestoreStore:
 
         A page may be short, or empty, and still have a next one: see `firestore_page`.
         """
-        return await page(self._fetch, self._tasks, query)
+        return await page(self._reads, self._tasks, query)
 
     async def counts(self, now: datetime) -> Counts:
         """Count records of kind `call`: one read for every thousand counted."""
@@ -113,8 +110,8 @@ class FirestoreStore:
         open_states = FieldFilter("state", "in", sorted(state.value for state in NOT_ENDED))
         oldest = calls.where(filter=open_states).order_by("createTime").limit(1).select(["createTime"])
         (*numbers, overdue), first = await asyncio.gather(
-            asyncio.gather(*(self._count(query) for query in (*by_state, late))),
-            self._fetch(oldest),
+            asyncio.gather(*(self._reads.count(query) for query in (*by_state, late))),
+            self._reads.all(oldest),
         )
         return Counts(
             {state: number for state, number in zip(State, numbers, strict=True) if number},
@@ -137,12 +134,12 @@ class FirestoreStore:
 
     async def runner(self, name: str) -> Runner | None:
         """Read a runner's sign of life."""
-        found = await self._read(self._runners.document(name_of(name)).get(retry=None, timeout=READ_LIMIT))
+        found = await self._reads.one(self._runners.document(name_of(name)))
         return read_runner(found) if found.exists else None
 
     async def runners(self) -> Sequence[Runner]:
         """List all runners known, by name."""
-        return sorted((read_runner(found) for found in await self._fetch(self._runners)), key=lambda runner: runner.name)
+        return sorted((read_runner(found) for found in await self._reads.all(self._runners)), key=lambda runner: runner.name)
 
     async def purge(self, before: datetime, limit: int) -> Sequence[Task]:
         """Forget and return tasks that ended before then, longest ended first; forget runners silent since. Raises NewerSchemaError.
@@ -150,9 +147,9 @@ class FirestoreStore:
         The database's TTL policy does the same by itself.
         """
         ended = self._tasks.where(filter=FieldFilter("expireAt", "<", before + self._retention)).order_by("expireAt").limit(limit)
-        tasks = [(read_task(found), found.update_time) for found in await self._fetch(ended)]
+        tasks = [(read_task(found), found.update_time) for found in await self._reads.all(ended)]
         gone = await asyncio.gather(*(self.delete(*each) for each in tasks))
-        silent = [found for found in await self._fetch(self._runners) if read_runner(found).beat_time < before]
+        silent = [found for found in await self._reads.all(self._runners) if read_runner(found).beat_time < before]
         await asyncio.gather(*(self._forget(found) for found in silent))
         return [task for (task, _), forgotten in zip(tasks, gone, strict=True) if forgotten]
 
@@ -162,18 +159,10 @@ class FirestoreStore:
 
     async def ping(self) -> None:
         """Read one document that is not there. Raises UnavailableError when the database is out of reach."""
-        await self._read(self._runners.document(name_of("")).get(retry=None, timeout=READ_LIMIT))
+        await self._reads.one(self._runners.document(name_of("")))
 
     async def _ids(self, which: FieldFilter) -> Sequence[str]:
-        return sorted(key_of(found.id) for found in await self._fetch(self._tasks.where(filter=which).select([])))
-
-    async def _count(self, query: AsyncQuery) -> int:
-        counting: Any = query.count()  # the client's own annotation is of the class, not of one
-        ((answer,),) = await self._read(counting.get(retry=None, timeout=LIST_LIMIT))
-        return int(answer.value)
-
-    async def _fetch(self, query: AsyncQuery | AsyncCollectionReference) -> Sequence[Snapshot]:
-        return await self._read(query.get(retry=None, timeout=LIST_LIMIT))
+        return sorted(key_of(found.id) for found in await self._reads.all(self._tasks.where(filter=which).select([])))
 
     # Documents
 
@@ -198,12 +187,6 @@ class FirestoreStore:
         finally:
             self._polls.wake(task_id)
         return True
-
-    async def _read(self, read: Awaitable[Answer]) -> Answer:
-        try:
-            return await read
-        except FAILURES as error:
-            raise read_error(error, self._where) from error
 
 
 def _client(project: str, database: str) -> AsyncClient:

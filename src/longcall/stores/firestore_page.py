@@ -1,14 +1,14 @@
 """A page of tasks out of Firestore, whatever was asked for: what its indexes can't sort out is sorted out here, within bounds."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from google.cloud.firestore_v1.async_collection import AsyncCollectionReference
-from google.cloud.firestore_v1.async_query import AsyncQuery
 
 from longcall.engine.ports import Page, Query
 from longcall.stores.firestore_documents import Snapshot, key_of, read_task
 from longcall.stores.firestore_query import Term, newest, other_range, terms
+from longcall.stores.firestore_reads import Reads
 from longcall.stores.paging import Place, place_of, token_of
 
 # So many tasks in a range other than that of lists are read and put in order here. When there are more, the list is gone through in its
@@ -17,41 +17,38 @@ FEW = 500
 LOOKED_AT = 2000
 STEP = 200
 
-Fetch = Callable[[AsyncQuery], Awaitable[Sequence[Snapshot]]]
-
 
 class _Found(NamedTuple):
     place: Place
     document: Snapshot
 
 
-async def page(fetch: Fetch, tasks: AsyncCollectionReference, query: Query) -> Page:
+async def page(reads: Reads, tasks: AsyncCollectionReference, query: Query) -> Page:
     """`Store.page`. A request that has looked at `LOOKED_AT` tasks ends its page there, also a short one; the next one goes on."""
     after, wanted = place_of(query.token), terms(query)
     if wanted is None:
         return Page([])
-    few = await _few(fetch, tasks, wanted)
+    few = await _few(reads, tasks, wanted)
     if few is None:
-        return await _newest(fetch, tasks, wanted, after, query.limit)
+        return await _newest(reads, tasks, wanted, after, query.limit)
     rest = [each for each in few if after is None or each.place < after]
     return _page(sorted(rest, key=lambda each: each.place, reverse=True), query.limit)
 
 
-async def _few(fetch: Fetch, tasks: AsyncCollectionReference, wanted: Sequence[Term]) -> Sequence[_Found] | None:
+async def _few(reads: Reads, tasks: AsyncCollectionReference, wanted: Sequence[Term]) -> Sequence[_Found] | None:
     """What fits, by a range other than that of lists; None without one, or when too many lie in it."""
     query = other_range(tasks, wanted)
-    if query is None:
+    if query is None or await reads.count(query.limit(FEW + 1)) > FEW:
         return None
-    within = await fetch(query.limit(FEW + 1))
-    return _fitting(within, wanted) if len(within) <= FEW else None
+    return _fitting(await reads.all(query), wanted)
 
 
-async def _newest(fetch: Fetch, tasks: AsyncCollectionReference, wanted: Sequence[Term], after: Place | None, limit: int) -> Page:
+async def _newest(reads: Reads, tasks: AsyncCollectionReference, wanted: Sequence[Term], after: Place | None, limit: int) -> Page:
     """A page in the order of lists, in steps while what Firestore can't sort out leaves it short."""
     found: list[_Found] = []
     looked_at, step = 0, limit + 1
     while looked_at < LOOKED_AT:
-        seen = await fetch(newest(tasks, wanted, after).limit(step))
+        seen = await reads.all(newest(tasks, wanted, after).limit(step))
         found += _fitting(seen, wanted)
         if len(found) > limit or len(seen) < step:
             return _page(found, limit)
