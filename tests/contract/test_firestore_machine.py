@@ -7,13 +7,17 @@ from hypothesis import settings
 
 from longcall.engine.ports import Store
 from tests.contract.machine import SETTINGS, Stores
-from tests.firestore import opened
+from tests.firestore import emulator, opened
 
 
 class FirestoreBesideMemory(Stores):
     """The store in Firestore, whose clock is the server's."""
 
     same_clock = False
+
+    def __init__(self) -> None:
+        emulator()  # or the reason why there is none, before anything is opened
+        super().__init__()
 
     def other(self) -> AbstractAsyncContextManager[Store]:
         """A new database."""
