@@ -305,7 +305,7 @@ async def _cloud_tasks(stack: AsyncExitStack, settings: Settings) -> CloudTasks:
 async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> Engine:
     sys.setswitchinterval(SWITCH_INTERVAL)
     clock = SystemClock()
-    store = await stack.enter_async_context(open_store(settings.store, clock.now))
+    store = await stack.enter_async_context(open_store(settings.store, clock.now, retention=settings.retention))
     bodies = open_bodies(settings.bodies)
     queue = await _cloud_tasks(stack, settings)
     caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets, tokens))
