@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
@@ -28,6 +29,7 @@ from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitter
 from longcall.folder import hold, webhook_secret
 from longcall.outbound.caller import HttpCaller
+from longcall.outbound.certificates import Certificates, Issuers
 from longcall.outbound.clock import SystemClock
 from longcall.outbound.cloud_tasks import CloudTasks
 from longcall.queue import EmbeddedQueue, QueueConfig, RateLimits, RetryConfig
@@ -35,11 +37,17 @@ from longcall.settings import Settings
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
 from longcall.web import app, server
+from longcall.web.auth import Gate, GoogleGuard, Guard, NoGuard, TokenGuard, check_host
 from longcall.web.dispatch import DispatchDoor
+from longcall.web.id_tokens import GOOGLE, IAP, IdTokens
+from longcall.web.login import FAILURES, PATH, Login
+from longcall.web.queue_door import AppEngineDoor, OidcDoor, QueueDoor, SecretDoor
+from longcall.web.rates import Buckets, Rate
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader
 
 HOST = "127.0.0.1"
+ISSUERS = Issuers()  # Google's own
 # Seconds for settling what was closed. App Engine may kill two seconds after SIGTERM; what is not settled by then is settled as
 # drained by the runner that gets its look, or by the next start of the data folder.
 DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.3, 5.0
@@ -63,6 +71,7 @@ class LaptopOptions:
     rest_port: int = 8124
     data: Path = Path("longcall-data")
     settings: Settings = field(default_factory=Settings)
+    issuers: Issuers = ISSUERS
 
 
 @dataclass(frozen=True)
@@ -133,19 +142,23 @@ class Engine:
         submitter = Submitter(self.store, self.queue, self.bodies, self.clock, self.settings.queue)
         control = Control(self.store, self.bodies, self.clock, self.owing, self.admission, self.closing)
 
+        asks = self.settings.auth in {"token", "google"}
+
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer))
+            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer, asks))
 
         return app.Lazy(make)
 
-    def web(self, api: app.Lazy) -> ASGIApp:
-        """The whole ASGI app: the queue's door, the health checks, and the API behind them."""
+    def web(self, api: app.Lazy, issuers: Issuers) -> ASGIApp:
+        """The whole ASGI app: the queue's door, the health checks, and the API behind its gate."""
         dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
         parent = self.settings.queue.rpartition("/queues/")[0]
-        door = DispatchDoor(dispatcher, self.clock, self._reader(), self.settings.queue_secret, parent)
-        return app.make(door, app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue)), api)
+        entrance = Entrance(self.settings, self.clock, Certificates(issuers.google, self.clock), Certificates(issuers.iap, self.clock))
+        door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent)
+        ready = app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue))
+        return app.make(door, ready, entrance.gate(api), entrance.login())
 
     def _reader(self) -> Reader:
         return Reader(frozenset(self.settings.webhook_secrets))
@@ -185,16 +198,65 @@ class Engine:
         await self.calls.abandon()
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """Who may come in, by the settings."""
+
+    settings: Settings
+    clock: SystemClock
+    google: Certificates
+    iap: Certificates
+
+    def gate(self, behind: ASGIApp) -> Gate:
+        """What stands before the API."""
+        rate = Rate("create", self.settings.create_rate, 2 * self.settings.create_rate)
+        login = PATH if self.settings.auth == "token" else ""
+        return Gate(behind, self._guard(), Buckets(rate, self.clock.monotonic), self._hosts(), self.settings.app_engine, login)
+
+    def login(self) -> Login | None:
+        """Where browsers show a token."""
+        guard = self._guard()
+        if not isinstance(guard, TokenGuard):
+            return None
+        return Login(guard, Buckets(FAILURES, self.clock.monotonic), self._hosts(), self.settings.app_engine)
+
+    def queue_doors(self) -> list[QueueDoor]:
+        """Every way that is configured for the queue to show that it is the queue."""
+        doors: list[QueueDoor] = [AppEngineDoor()] if self.settings.app_engine else []
+        if self.settings.queue_secret:
+            doors.append(SecretDoor(self.settings.queue_secret))
+        if self.settings.dispatch_url:
+            tokens = IdTokens(GOOGLE, self.google, [self.settings.dispatch_url])
+            doors.append(OidcDoor(tokens, self.settings.dispatch_service_account))
+        return doors
+
+    def _guard(self) -> Guard:
+        match self.settings.auth:
+            case "token":
+                return TokenGuard(self.settings.tokens, self.settings.queue_secret, self.clock)
+            case "google":
+                resources = [each for each in self.settings.audience if each.startswith("/")]  # IAP's: /projects/…
+                others = [each for each in self.settings.audience if not each.startswith("/")]
+                own, iap = IdTokens(GOOGLE, self.google, others), IdTokens(IAP, self.iap, resources)
+                return GoogleGuard(own, iap, self.settings.allowed_callers)
+            case _:
+                return NoGuard(self._hosts())
+
+    def _hosts(self) -> frozenset[str]:
+        return frozenset({urlsplit(self.settings.public_url).hostname or ""}) - {""}
+
+
 @asynccontextmanager
-async def runner(host: str, port: int, settings: Settings, stopping: Stopping) -> AsyncIterator[str]:
+async def runner(host: str, port: int, settings: Settings, stopping: Stopping, issuers: Issuers = ISSUERS) -> AsyncIterator[str]:
     """Run one runner with its API and give its URL. Raises CallerMistake, UnavailableError, OSError."""
+    check_host(settings.auth, host)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(server.listen(host, port))
         url = f"http://{host}:{listening.getsockname()[1]}"
         settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or _beside(settings.store))
         engine = await _engine(stack, settings)
         api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api), listening))
+        await stack.enter_async_context(server.serve(engine.web(api, issuers), listening))
         await stack.enter_async_context(engine.alive(stopping))
         await asyncio.to_thread(api.warm)
         yield url
@@ -212,7 +274,7 @@ async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> As
         embedded = await stack.enter_async_context(embedded_queue(queue, settings))
         engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"))
         api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api), listening))
+        await stack.enter_async_context(server.serve(engine.web(api, options.issuers), listening))
         await stack.enter_async_context(engine.alive(stopping or Stopping(drain_limit=LAPTOP_DRAIN_LIMIT)))
         taken_over = await take_over(engine.store, engine.settler)
         await asyncio.to_thread(api.warm)

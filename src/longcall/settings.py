@@ -3,9 +3,10 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from longcall.core.access import Right, Token, callers_from_text, tokens_from_text
 from longcall.core.errors import CallerMistake
 from longcall.core.signing import key_of
 from longcall.core.view import ALWAYS_REDACTED
@@ -13,13 +14,17 @@ from longcall.core.wire import loads
 
 PREFIX = "LONGCALL_"
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process
+FACTS = {"app_engine": "GAE_ENV"}  # what others' variables say of where we run
 _QUEUE = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
 _LOCATION = "projects/longcall/locations/local"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes."""
+    """What can be set. `max_calls` 0 means a third of the limit on open files, `hold_slots` 0 no limit; sizes are in bytes.
+
+    `auth` empty is none, on loopback alone.
+    """
 
     store: str = "sqlite:///longcall.db"
     bodies: str = ""
@@ -35,6 +40,14 @@ class Settings:
     max_response_bytes: int = 32 * 1024 * 1024
     redact_headers: frozenset[str] = ALWAYS_REDACTED
     log_format: str = "console"
+    auth: str = ""
+    tokens: tuple[Token, ...] = field(default=(), repr=False)
+    audience: tuple[str, ...] = ()
+    allowed_callers: Mapping[str, Right] = field(default_factory=dict)
+    create_rate: int = 500
+    dispatch_url: str = ""
+    dispatch_service_account: str = ""
+    app_engine: bool = False
 
 
 def _text(text: str) -> str:
@@ -45,6 +58,10 @@ def _whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ValueError("a whole number of at least 1 was expected")
     return int(text)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _header_names(text: str) -> frozenset[str]:
@@ -98,8 +115,15 @@ _READERS: dict[str, Callable[[str], object]] = {
     "MAX_RESPONSE_BYTES": _whole_number,
     "REDACT_HEADERS": _header_names,
     "LOG_FORMAT": _one_of("console", "json"),
+    "AUTH": _one_of("none", "token", "google"),
+    "TOKENS": tokens_from_text,
+    "AUDIENCE": _list,
+    "ALLOWED_CALLERS": callers_from_text,
+    "CREATE_RATE": _whole_number,
+    "DISPATCH_URL": _web_address,
+    "DISPATCH_SERVICE_ACCOUNT": _text,
 }
-_SECRET = frozenset({"QUEUE_SECRET", "WEBHOOK_SECRETS"})
+_SECRET = frozenset({"QUEUE_SECRET", "TOKENS", "WEBHOOK_SECRETS"})
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:  # noqa: TID251 â€” this is the module that reads it
@@ -107,7 +131,28 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:  # noqa: TID251 â
     given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
     for name in sorted(given.keys() - _READERS.keys() - CLIENT):
         raise CallerMistake(f"{PREFIX}{name} is no setting{_nearest(name)}")
-    return Settings(**{name.lower(): _read(name, given[name]) for name in _READERS if name in given})  # type: ignore[arg-type] # each reader gives its field's type
+    found = {name.lower(): _read(name, given[name]) for name in _READERS if name in given}
+    facts = {name: bool(environ.get(variable)) for name, variable in FACTS.items()}
+    settings = Settings(**found, **facts)  # type: ignore[arg-type] # each reader gives its field's type
+    for name, needs in _lacking(settings):
+        raise CallerMistake(f"{PREFIX}{name}{needs}")
+    return settings
+
+
+def _lacking(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Settings that make no sense without another: its name, and what it needs."""
+    if settings.auth == "token" and not settings.tokens:
+        yield "AUTH", f" is token, and {PREFIX}TOKENS names none: `longcall keygen --token NAME` makes one"
+    if settings.auth == "google" and not settings.audience:
+        yield "AUTH", f" is google, and {PREFIX}AUDIENCE does not say whom ID tokens must be meant for"
+    if settings.auth == "google" and not settings.allowed_callers:
+        yield "AUTH", f" is google, and {PREFIX}ALLOWED_CALLERS names nobody"
+    if settings.tokens and settings.auth != "token":
+        yield "TOKENS", f" is set, and nobody is asked for one: set {PREFIX}AUTH=token"
+    if settings.allowed_callers and settings.auth != "google":
+        yield "ALLOWED_CALLERS", f" is set, and nobody is asked who it is: set {PREFIX}AUTH=google"
+    if bool(settings.dispatch_url) != bool(settings.dispatch_service_account):
+        yield "DISPATCH_URL", f" and {PREFIX}DISPATCH_SERVICE_ACCOUNT go together: where messages are sent, and as whom"
 
 
 def _read(name: str, text: str) -> object:

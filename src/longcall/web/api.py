@@ -6,8 +6,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
@@ -28,7 +29,18 @@ from longcall.web.schema import Reader, TaskIn
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}
-_COMMON: dict[int | str, dict[str, Any]] = {400: {"description": "Invalid", **_PROBLEM}, 503: {"description": "Out of reach", **_PROBLEM}}
+_COMMON: dict[int | str, dict[str, Any]] = {
+    400: {"description": "Invalid", **_PROBLEM},
+    401: {"description": "Nobody is known to be calling", **_PROBLEM},
+    403: {"description": "Not allowed", **_PROBLEM},
+    431: {"description": "Too large a head", **_PROBLEM},
+    503: {"description": "Out of reach", **_PROBLEM},
+}
+_BODY: dict[int | str, dict[str, Any]] = {
+    408: {"description": "The body came too slowly", **_PROBLEM},
+    413: {"description": "Too large", **_PROBLEM},
+    415: {"description": "Not JSON", **_PROBLEM},
+}
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such task", **_PROBLEM}}
 
 
@@ -94,6 +106,7 @@ class Parts:
     clock: Clock
     reader: Reader
     renderer: Renderer
+    asks_for_token: bool = False
 
     async def view(self, task: Task) -> wire.Json:
         """A task with its callbacks, as readers see it."""
@@ -102,7 +115,8 @@ class Parts:
 
 def make(parts: Parts) -> FastAPI:
     """The API as an ASGI app."""
-    api = FastAPI(title="Longcall", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    known = [Security(HTTPBearer(auto_error=False))] if parts.asks_for_token else []  # says so in the schema; the gate has asked before
+    api = FastAPI(title="Longcall", openapi_url="/openapi.json", docs_url=None, redoc_url=None, dependencies=known)
     for kind in (LongcallError, HTTPException, Exception):
         api.add_exception_handler(kind, problems.answer)
     api.add_exception_handler(RequestValidationError, _mistaken)
@@ -116,10 +130,12 @@ def _add_create(api: FastAPI, parts: Parts) -> None:
     asked = {"requestBody": {"required": True, "content": {"application/json": {"schema": TaskIn.model_json_schema()}}}}
     conflict: dict[int | str, dict[str, Any]] = {
         409: {"description": "Exists and differs", **_PROBLEM},
-        413: {"description": "Too large", **_PROBLEM},
+        429: {"description": "Too often", **_PROBLEM},
     }
 
-    @api.post("/v1/tasks", status_code=201, responses={**_COMMON, **conflict, 200: {"description": "It existed"}}, openapi_extra=asked)
+    @api.post(
+        "/v1/tasks", status_code=201, responses={**_COMMON, **_BODY, **conflict, 200: {"description": "It existed"}}, openapi_extra=asked
+    )
     async def create_task(request: Request) -> Response:
         """Create a task. The same again answers 200 with the task that exists."""
         task_id, spec = parts.reader.task(await body.read_json(request), parts.clock.now())
@@ -132,7 +148,7 @@ def _add_create(api: FastAPI, parts: Parts) -> None:
 def _add_verbs(api: FastAPI, parts: Parts) -> None:
     responses = {**_COMMON, **_NOT_FOUND, 409: {"description": "Not in a state for that", **_PROBLEM}}
 
-    @api.post("/v1/tasks:requeue", responses=_COMMON)
+    @api.post("/v1/tasks:requeue", responses={**_COMMON, **_BODY})
     async def requeue(request: Request) -> Response:
         """Queue again whatever is overdue by five minutes: the way back after a purge. With `dryRun`, only say what."""
         asked = _read_body(RequeueIn, await body.read_json(request, empty={}))
@@ -190,7 +206,7 @@ def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of he
         **kept,
         "content-disposition": "attachment",
         "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox",
+        "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
     }
 
 

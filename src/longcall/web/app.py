@@ -16,6 +16,8 @@ from longcall.core.wire import dumps
 from longcall.engine.ports import Queue, Store
 from longcall.web import problems
 from longcall.web.dispatch import DispatchDoor
+from longcall.web.edge import Edge
+from longcall.web.login import Login
 
 
 @dataclass
@@ -63,16 +65,20 @@ class Readiness:
         return ""
 
 
-def make(door: DispatchDoor, readiness: Readiness, api: Lazy) -> Starlette:
-    """Put the doors together. Whatever is not named here is the API's."""
-    return Starlette(
-        routes=[
-            Route("/dispatch", door.answer, methods=["POST"]),
-            Route("/healthz", _healthy),
-            Route("/readyz", readiness.answer),
-            Mount("/", api),
-        ],
-        exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
+def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None) -> ASGIApp:
+    """Put the doors together. Whatever is not named here is behind the gate."""
+    logins = [Route("/login", login.answer, methods=["GET", "POST"]), Route("/logout", login.end, methods=["POST"])] if login else []
+    return Edge(
+        Starlette(
+            routes=[
+                Route("/dispatch", door.answer, methods=["POST"]),
+                Route("/healthz", _healthy),
+                Route("/readyz", readiness.answer),
+                *logins,
+                Mount("/", behind),
+            ],
+            exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
+        )
     )
 
 
