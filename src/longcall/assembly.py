@@ -243,7 +243,7 @@ class Entrance:
                 return NoGuard(self._hosts())
 
     def _hosts(self) -> frozenset[str]:
-        return frozenset({urlsplit(self.settings.public_url).hostname or ""}) - {""}
+        return frozenset({urlsplit(self.settings.public_url).netloc.lower()}) - {""}
 
 
 @asynccontextmanager

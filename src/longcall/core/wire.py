@@ -56,11 +56,11 @@ def loads(raw: bytes | str) -> Any:  # noqa: ANN401 — any JSON
 def is_deep(value: object) -> bool:
     """Tell whether JSON is nested more than MAX_DEPTH deep."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [child for each in level if isinstance(each, dict | list) for child in (each.values() if isinstance(each, dict) else each)]
         if not level:
             return False
-    return True
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _finite(text: str) -> float:

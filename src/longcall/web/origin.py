@@ -26,8 +26,8 @@ def is_loopback(host: str) -> bool:
 
 
 def is_known(host: str, known: Collection[str]) -> bool:
-    """Tell whether a Host header names loopback, or one of the hosts that are known to lead here."""
-    return is_loopback(host_of(host)) or host_of(host) in known
+    """Tell whether a Host header names loopback, or is one of those that are known to lead here."""
+    return is_loopback(host_of(host)) or host.lower() in known
 
 
 def is_foreign(origin: str | None, host: str, known: Collection[str]) -> bool:
@@ -38,4 +38,4 @@ def is_foreign(origin: str | None, host: str, known: Collection[str]) -> bool:
         netloc = urlsplit(origin).netloc.lower()
     except ValueError:
         return True
-    return netloc == "" or (netloc != host.lower() and host_of(netloc) not in known)
+    return netloc == "" or netloc not in {host.lower(), *known}
