@@ -133,6 +133,11 @@ class Engine:
         )
 
     @property
+    def asks(self) -> bool:
+        """Whether callers are asked who they are."""
+        return self.settings.auth in {"token", "google"}
+
+    @property
     def settler(self) -> Settler:
         """What writes the ends of attempts."""
         return Settler(self.store, self.owing, self.clock, self.bodies)
@@ -142,12 +147,10 @@ class Engine:
         submitter = Submitter(self.store, self.queue, self.bodies, self.clock, self.settings.queue)
         control = Control(self.store, self.bodies, self.clock, self.owing, self.admission, self.closing)
 
-        asks = self.settings.auth in {"token", "google"}
-
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer, asks))
+            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer, self.asks))
 
         return app.Lazy(make)
 
@@ -157,7 +160,8 @@ class Engine:
         parent = self.settings.queue.rpartition("/queues/")[0]
         entrance = Entrance(self.settings, self.clock, Certificates(issuers.google, self.clock), Certificates(issuers.iap, self.clock))
         door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent)
-        ready = app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue))
+        queues = (self.settings.queue, self.settings.control_queue)
+        ready = app.Readiness(self.store, self.queue, queues, reasons=not self.asks)
         return app.make(door, ready, entrance.gate(api), entrance.login())
 
     def _reader(self) -> Reader:

@@ -113,7 +113,9 @@ def test_callers_are_emails_with_a_right() -> None:
     assert allowed(callers, "") is None
 
 
-@pytest.mark.parametrize("text", ["ann", "ann@example.com:admin", "ann@example.com,ANN@example.com:read", "a@b@c", "*", "ann@example.com:read:write"])
+@pytest.mark.parametrize(
+    "text", ["ann", "ann@example.com:admin", "ann@example.com,ANN@example.com:read", "a@b@c", "*", "ann@example.com:read:write"]
+)
 def test_a_wrong_caller_is_refused(text: str) -> None:
     """No pattern, no right that there is not, nobody twice."""
     with pytest.raises(ValueError, match="was expected"):

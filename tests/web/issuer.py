@@ -34,8 +34,8 @@ class Key:
         """A token."""
         pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         kind = crypt.EsSigner if isinstance(self.private, ec.EllipticCurvePrivateKey) else crypt.RSASigner
-        signer = kind.from_string(pem, key_id=self.id)  # type: ignore[no-untyped-call] # google-auth has types in part
-        return jwt.encode(signer, claims).decode()  # type: ignore[no-any-return, no-untyped-call] # as above
+        signer = kind.from_string(pem, key_id=self.id)
+        return jwt.encode(signer, claims).decode()  # type: ignore[no-any-return, no-untyped-call] # google-auth has types in part
 
 
 def rsa_key(key_id: str) -> Key:

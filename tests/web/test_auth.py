@@ -51,7 +51,15 @@ async def operations(stack: Stack) -> list[tuple[str, str]]:
         paths = (await answer.json())["paths"]
     named = [(method.upper(), path.replace("{task_id}", "none")) for path, methods in paths.items() for method in methods]
     assert len(named) >= 8
-    return [*named, ("GET", "/openapi.json"), ("GET", "/metrics"), ("GET", "/"), ("GET", "/v1/nope"), ("PUT", "/v1/nope"), ("BREW", "/v1/tasks")]
+    return [
+        *named,
+        ("GET", "/openapi.json"),
+        ("GET", "/metrics"),
+        ("GET", "/"),
+        ("GET", "/v1/nope"),
+        ("PUT", "/v1/nope"),
+        ("BREW", "/v1/tasks"),
+    ]
 
 
 def expected(mode: str, who: str, method: str) -> int | None:
@@ -142,7 +150,9 @@ async def test_a_refusal_says_what_to_do(stacks: dict[str, Stack]) -> None:
     ("changed", "status"),
     [({}, 200), ({"aud": "/projects/2/apps/other"}, 401), ({"email": "eve@example.com"}, 403), ({"exp": 1}, 401), ({"iss": "x"}, 401)],
 )
-async def test_iap_s_header_counts_when_it_is_signed(stacks: dict[str, Stack], issuer: Issuer, changed: dict[str, object], status: int) -> None:
+async def test_iap_s_header_counts_when_it_is_signed(
+    stacks: dict[str, Stack], issuer: Issuer, changed: dict[str, object], status: int
+) -> None:
     """For our own resource, of those who are allowed."""
     shown = {"X-Goog-IAP-JWT-Assertion": issuer.assertion(WRITER.name, **changed)}
     async with stacks["google"].http.get("/v1/tasks", headers=shown) as answer:

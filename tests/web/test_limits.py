@@ -71,7 +71,8 @@ async def take(request: Request) -> Response:
 async def taking(head_limit: float) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a server of ours with less patience."""
     app = Starlette(
-        routes=[Route("/{path}", take, methods=["GET", "POST"])], exception_handlers={LongcallError: problems.answer, Exception: problems.answer}
+        routes=[Route("/{path}", take, methods=["GET", "POST"])],
+        exception_handlers={LongcallError: problems.answer, Exception: problems.answer},
     )
     listening = server.listen("127.0.0.1", 0)
     async with server.serve(app, listening, head_limit):
@@ -249,7 +250,11 @@ async def test_creates_have_a_rate(tmp_path: Path) -> None:
     assert [answer.status for answer in [*first, over, after]] == [201] * 6 + [429, 201]
     assert first[0].headers["RateLimit-Policy"] == '"create";q=6;w=2'
     assert [answer.headers["RateLimit"].split(";")[1] for answer in first] == [f"r={left}" for left in (5, 4, 3, 2, 1, 0)]
-    assert (over.content_type, over.headers["RateLimit"], over.headers["Retry-After"]) == ("application/problem+json", '"create";r=0;t=2', "1")
+    assert (over.content_type, over.headers["RateLimit"], over.headers["Retry-After"]) == (
+        "application/problem+json",
+        '"create";r=0;t=2',
+        "1",
+    )
     assert (await over.json(content_type=None))["code"] == "RESOURCE_EXHAUSTED"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from yarl import URL as Address
+import yarl
 
 from longcall.assembly import LaptopOptions, laptop
 from tests.web.entrances import MODES, READ, WRITE
@@ -28,6 +28,11 @@ async def log_in(browser: aiohttp.ClientSession, token: str, **headers: str) -> 
     async with browser.post("/login", data={"token": token}, headers=headers, allow_redirects=False) as answer:
         await answer.read()
         return answer
+
+
+def own(browser: aiohttp.ClientSession) -> str:
+    """The API's own origin."""
+    return str(browser._base_url).rstrip("/")  # noqa: SLF001 — aiohttp tells it to nobody
 
 
 def cookies(browser: aiohttp.ClientSession) -> dict[str, str]:
@@ -62,12 +67,11 @@ async def test_a_change_carries_the_csrf_token(browser: aiohttp.ClientSession) -
     """Without it, with another one, or from another site's page: 403 and nothing made. A bearer needs none."""
     await log_in(browser, WRITE)
     csrf = cookies(browser)["longcall-csrf"]
-    own = str(browser._base_url).rstrip("/")  # noqa: SLF001 — aiohttp tells it to nobody
     tries = [
         ({}, 403),
         ({"X-CSRF-Token": "0" * 64}, 403),
         ({"X-CSRF-Token": csrf, "Origin": "https://evil.example"}, 403),
-        ({"X-CSRF-Token": csrf, "Origin": own}, 201),
+        ({"X-CSRF-Token": csrf, "Origin": own(browser)}, 201),
         ({"X-CSRF-Token": csrf}, 201),
         ({"Authorization": f"Bearer {WRITE}"}, 201),
         ({"Authorization": "Bearer wrong", "X-CSRF-Token": csrf}, 401),
@@ -133,7 +137,8 @@ async def test_another_site_s_form_logs_nobody_in(browser: aiohttp.ClientSession
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "status"), [(b'{"token":"x"}', "application/json", 415), (b"token=" + b"x" * 5000, "application/x-www-form-urlencoded", 413)]
+    ("body", "kind", "status"),
+    [(b'{"token":"x"}', "application/json", 415), (b"token=" + b"x" * 5000, "application/x-www-form-urlencoded", 413)],
 )
 async def test_what_is_no_form_is_refused(browser: aiohttp.ClientSession, body: bytes, kind: str, status: int) -> None:
     """Another type, and more than a token can be."""
@@ -154,7 +159,7 @@ async def test_a_forged_cookie_is_nobody_s(browser: aiohttp.ClientSession) -> No
     """Also one that was a session's and says that it lasts longer."""
     await log_in(browser, WRITE)
     expires, _, rest = cookies(browser)["longcall-session"].partition(".")
-    browser.cookie_jar.update_cookies({"longcall-session": f"{int(expires) + 9}.{rest}"}, Address(browser._base_url))  # noqa: SLF001 — as above
+    browser.cookie_jar.update_cookies({"longcall-session": f"{int(expires) + 9}.{rest}"}, yarl.URL(own(browser)))
     async with browser.get("/v1/tasks") as answer:
         assert answer.status == 401
 

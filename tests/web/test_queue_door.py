@@ -46,7 +46,9 @@ async def deliver(http: aiohttp.ClientSession, target: Target, name: str, **head
     """One delivery of a task put by hand; then whether its record was made."""
     body = {"httpRequest": {"url": target.url}}
     told = {"X-AppEngine-TaskName": name, "X-CloudTasks-TaskName": name}
-    async with http.post("/dispatch", json=body, headers=told | {each.replace("_", "-"): value for each, value in headers.items()}) as answer:
+    async with http.post(
+        "/dispatch", json=body, headers=told | {each.replace("_", "-"): value for each, value in headers.items()}
+    ) as answer:
         status = answer.status
     async with http.get(f"/v1/tasks/{name}") as answer:
         assert answer.status == (200 if status == 200 else 404)
@@ -119,7 +121,7 @@ async def test_while_the_keys_are_away_the_queue_is_asked_to_come_again(started:
     ("settings", "doors"),
     [
         (Settings(), []),
-        (Settings(queue_secret="s"), ["SecretDoor"]),
+        (Settings(queue_secret="s"), ["SecretDoor"]),  # noqa: S106 — a test's
         (ON_APP_ENGINE, ["AppEngineDoor"]),
         (ELSEWHERE, ["OidcDoor"]),
     ],

@@ -40,11 +40,12 @@ class Lazy:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether what a runner needs is in reach."""
+    """Whether what a runner needs is in reach. Everybody may ask; `reasons`: whether they are told why it is not."""
 
     store: Store
     queue: Queue
     queues: tuple[str, ...]
+    reasons: bool = True
     limit: float = 5.0  # seconds
 
     async def answer(self, _: Request) -> Response:
@@ -53,7 +54,7 @@ class Readiness:
         found = await asyncio.gather(*(self._tried(check) for check in checks.values()))
         away = {name: trouble for name, trouble in zip(checks, found, strict=True) if trouble}
         if away:
-            raise UnavailableError("; ".join(f"{name}: {trouble}" for name, trouble in away.items()))
+            raise UnavailableError("; ".join(f"{name}: {trouble if self.reasons else 'out of reach'}" for name, trouble in away.items()))
         return Response(dumps({"ready": True}), media_type="application/json")
 
     async def _tried(self, check: Awaitable[None]) -> str:
