@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yarl
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -256,6 +257,18 @@ async def test_creates_have_a_rate(tmp_path: Path) -> None:
         "1",
     )
     assert (await over.json(content_type=None))["code"] == "RESOURCE_EXHAUSTED"
+
+
+async def test_a_create_is_one_however_its_path_is_written(tmp_path: Path) -> None:
+    """Percent-encoding is no way around the rate."""
+    options = LaptopOptions(0, 0, 0, tmp_path / "data", Settings(create_rate=1))
+    async with laptop(options) as running, aiohttp.ClientSession() as http:
+        statuses = []
+        for path in ("/v1/tasks", "/v1/task%73", "/%761/tasks", "/v1/tasks?x=1"):
+            where = yarl.URL(f"{running.api_url}{path}", encoded=True)
+            async with http.post(where, json={"httpRequest": {"url": URL}}) as answer:
+                statuses.append(answer.status)
+    assert statuses == [201, 201, 429, 429]
 
 
 async def test_a_rate_is_each_caller_s_own(tmp_path: Path) -> None:

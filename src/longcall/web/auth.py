@@ -128,7 +128,7 @@ class Gate:
             return
         self._permit(request, identity)
         scope.setdefault("state", {})["caller"] = identity.caller
-        if (request.method, request.url.path) != CREATE:
+        if (request.method, scope["path"]) != CREATE:
             await self.app(scope, receive, send)
             return
         await self._limited(identity, request)(scope, receive, send)
