@@ -7,11 +7,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from starlette.datastructures import Headers
 
 from longcall.assembly import Entrance, LaptopOptions, laptop
 from longcall.outbound.certificates import Certificates
 from longcall.outbound.clock import SystemClock
 from longcall.settings import Settings
+from longcall.web.queue_door import SecretDoor
 from tests.target import Serve, Target, well_behaved
 from tests.web.issuer import AUDIENCE, Issuer, rsa_key
 
@@ -131,3 +133,10 @@ def test_a_door_is_there_only_when_it_is_configured(settings: Settings, doors: l
     clock = SystemClock()
     keys = Certificates("http://127.0.0.1:9/", clock)
     assert [type(door).__name__ for door in Entrance(settings, clock, keys, keys).queue_doors()] == doors
+
+
+async def test_an_empty_secret_opens_to_nobody() -> None:
+    """Nothing is not equal to nothing here."""
+    for given in ({}, {"Longcall-Queue-Secret": ""}):
+        assert not await SecretDoor("").opens(Headers(given))
+    assert await SecretDoor("s").opens(Headers({"Longcall-Queue-Secret": "s"}))
