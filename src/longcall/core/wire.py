@@ -29,6 +29,9 @@ from longcall.core.task import (
 )
 from longcall.core.text import bytes_text, duration_text, parse_bytes, parse_duration, parse_time, time_text
 
+# How deep JSON of strangers may be nested: what Python's parser just takes, its writer may not, called from a deeper place.
+MAX_DEPTH = 100
+
 Json = dict[str, Any]
 Read = TypeVar("Read")
 
@@ -48,6 +51,16 @@ def loads(raw: bytes | str) -> Any:  # noqa: ANN401 — any JSON
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value
+
+
+def is_deep(value: object) -> bool:
+    """Tell whether JSON is nested more than MAX_DEPTH deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for each in level if isinstance(each, dict | list) for child in (each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return False
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _finite(text: str) -> float:

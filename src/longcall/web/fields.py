@@ -167,9 +167,9 @@ Time = Annotated[
     datetime, BeforeValidator(_time), PlainSerializer(time_text, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 Body = Annotated[bytes, BeforeValidator(_bytes), WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://", "maxLength": MAX_URL})]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
-Id = Annotated[str, AfterValidator(_id)]
+Id = Annotated[str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$"})]
 LabelName = Annotated[str, AfterValidator(_label_name)]
-Topic = Annotated[str, AfterValidator(_topic)]
-RetryOn = Annotated[str, AfterValidator(_retry_on)]
+Topic = Annotated[str, AfterValidator(_topic), WithJsonSchema({"type": "string", "pattern": r"^projects/[^/]+/topics/[^/]+$"})]
+RetryOn = Annotated[str, AfterValidator(_retry_on), WithJsonSchema({"type": "string", "examples": ["unreachable", "503", "5xx"]})]
