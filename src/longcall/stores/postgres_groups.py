@@ -148,7 +148,7 @@ class Groups:
 def _fits(group: list[_Item], item: _Item, room: int) -> bool:
     if not group:
         return True
-    return item.run is group[0].run and len(group) < MOST and item.size <= room and not (item.alone or group[0].alone)
+    return item.run == group[0].run and len(group) < MOST and item.size <= room and not (item.alone or group[0].alone)
 
 
 def _settle(item: _Item, answer: Any) -> None:  # noqa: ANN401 — an answer, or the error to raise

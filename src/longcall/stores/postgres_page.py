@@ -35,8 +35,9 @@ def page_select(query: Query, after: Place | None) -> Select:
     states: list[State | None] = [*sorted(query.states)] or [None]
     parts = [_part(query, after, state, limit, params) for state in states]
     # Places first, documents after: sorting never carries a document along.
+    places = f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS part ORDER BY create_time DESC, id DESC LIMIT {limit}"  # noqa: S608 — of this module's own words; values are parameters
     sql = (
-        f"SELECT task.doc FROM (SELECT * FROM ({' UNION ALL '.join(parts)}) AS part ORDER BY create_time DESC, id DESC LIMIT {limit}) AS place "  # noqa: S608 — of this module's own words; values are parameters
+        f"SELECT task.doc FROM ({places}) AS place "  # noqa: S608 — as above
         "JOIN longcall_task AS task ON task.id = place.id ORDER BY place.create_time DESC, place.id DESC"
     )
     return Select(sql, tuple(params))
