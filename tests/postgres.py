@@ -34,7 +34,7 @@ class Postgres:
         folder.chmod(0o777)  # its sockets lie here, and it may run as another user
         self._server = get_server(folder / "data", start=False)
         self._server.ensure_pgdata_inited()
-        self._folder = folder
+        self.folder = folder
         self._numbers = count()
         self.port = _free_port()
         with (folder / "data" / "postgresql.conf").open("a") as file:
@@ -43,15 +43,15 @@ class Postgres:
 
     def start(self) -> None:
         """Start it; it takes connections when this returns."""
-        self._run("pg_ctl", "-w", "-D", str(self._folder / "data"), "-l", str(self._folder / "data" / "log"), "start")
+        self._run("pg_ctl", "-w", "-D", str(self.folder / "data"), "-l", str(self.folder / "data" / "log"), "start")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `fast` ends all connections in order, `immediate` is its death."""
-        self._run("pg_ctl", "-w", "-D", str(self._folder / "data"), "-m", mode, "stop")
+        self._run("pg_ctl", "-w", "-D", str(self.folder / "data"), "-m", mode, "stop")
 
     def prepare(self) -> None:
         """Give it its password, and a database with the schema to copy from."""
-        connect = ("-h", str(self._folder), "-p", str(self.port), "-U", "postgres", "-q")
+        connect = ("-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-q")
         self._run("psql", *connect, "-c", f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
         self._run("psql", *connect, "-c", f"CREATE DATABASE {TEMPLATE}")
         asyncio.run(_migrate(self.url(TEMPLATE)))

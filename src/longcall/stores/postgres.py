@@ -17,7 +17,7 @@ from longcall.stores.postgres_page import page_select
 from longcall.stores.postgres_schema import prepare
 from longcall.stores.postgres_server import SETTINGS, Connections
 from longcall.stores.postgres_text import mark, original, plain
-from longcall.stores.rows import OVERDUE, task_of
+from longcall.stores.rows import NOT_ENDED, OVERDUE, task_of
 from longcall.stores.waiters import Waiters
 
 Write: TypeAlias = work.Insert | work.Replace | work.Delete
@@ -91,10 +91,12 @@ class PostgresStore:
 
     async def counts(self, now: datetime) -> Counts:
         """Count records of kind `call`."""
-        by_state = {State(record["state"]): record["number"] for record in await self._lists.ask(work.BY_STATE)}
-        overdue = await self._lists.ask(work.OVERDUE, now - OVERDUE)
-        oldest = await self._lists.ask(work.OLDEST)
-        return Counts(by_state, overdue[0]["number"], min((record["create_time"] for record in oldest), default=None))
+        found = await self._lists.ask(work.COUNTS, now - OVERDUE)
+        return Counts(
+            by_state={State(record["state"]): record["number"] for record in found},
+            overdue=found[0]["overdue"] if found else 0,
+            oldest=min((record["oldest"] for record in found if record["state"] in NOT_ENDED), default=None),
+        )
 
     async def owned(self, owner: str) -> Sequence[str]:
         """List the ids of the RUNNING tasks of a runner; of every runner for an empty name."""

@@ -112,8 +112,8 @@ class Groups:
     async def _work(self, group: list[_Item]) -> None:
         try:
             answers = await self._answers(group)
-        except _RefusedError as refused:
-            answers = self._again(group, refused)
+        except _RefusedError as error:
+            answers = self._again(group, error)
         self._running -= 1
         self._busy.difference_update(item.key for item in group if item.key is not None)
         for item, answer in zip(group, answers, strict=False):
@@ -121,10 +121,10 @@ class Groups:
         # Those just answered run first, so that what they write next is in the next group.
         asyncio.get_running_loop().call_soon(self._start)
 
-    def _again(self, group: list[_Item], refused: _RefusedError) -> Sequence[Any]:
+    def _again(self, group: list[_Item], error: _RefusedError) -> Sequence[Any]:
         """Nothing was done, and whose fault that was is not known: each goes again by itself, before everything else."""
         if len(group) == 1:
-            return [self._connections.away(refused)]
+            return [self._connections.away(error)]
         for item in group:
             item.sent, item.alone = False, True
         self._line[:0] = group
@@ -142,7 +142,8 @@ class Groups:
         except Exception as error:
             if refused(error):
                 raise _RefusedError(reason(error)) from error
-            return [self._connections.away(error) if item.key is None else _unclear(reason(error)) for item in group]
+            in_doubt = group[0].sent and group[0].key is not None
+            return [_unclear(reason(error)) if in_doubt else self._connections.away(error) for _ in group]
 
 
 def _fits(group: list[_Item], item: _Item, room: int) -> bool:

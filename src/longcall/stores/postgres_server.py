@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,7 +26,9 @@ SETTINGS = {
     "application_name": "longcall",
     "statement_timeout": "4000",
     "lock_timeout": "2000",
+    # What takes milliseconds is not worth compiling, nor dividing among processes that take ten to start.
     "jit": "off",
+    "max_parallel_workers_per_gather": "0",
     # What is asked for here is few rows out of many, always by an index. A planner that has not seen the table grow does not know that.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -69,7 +71,9 @@ async def connect(url: str, settings: Mapping[str, str]) -> "asyncpg.Connection[
         raise UnavailableError(f"{place} is out of reach: there is no host of that name, or no name service") from None
     except (OSError, asyncpg.PostgresError) as error:
         raise UnavailableError(f"{place} is out of reach: {reason(error)}") from None
-    except (ValueError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise CallerMistake(f"{place} can't be connected to as LONGCALL_STORE says: {reason(error)}") from None
+    except ValueError:
         raise CallerMistake(MALFORMED) from None
 
 
@@ -124,7 +128,8 @@ class Connections:
         except (asyncpg.PostgresError, asyncpg.DataError):
             raise  # it was answered, and can be used again; a closed one is never lent
         except BaseException:
-            connection.terminate()
+            with suppress(asyncpg.InterfaceError):  # it is gone already
+                connection.terminate()
             raise
         finally:
             await self._pool.release(connection)

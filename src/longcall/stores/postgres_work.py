@@ -11,7 +11,7 @@ from longcall.core.text import time_text
 from longcall.engine.ports import Runner
 from longcall.stores.postgres_server import Connection
 from longcall.stores.postgres_text import mark, original, plain, plain_host, plain_or_none
-from longcall.stores.rows import NOT_ENDED, Row, labels_of, row_of
+from longcall.stores.rows import Row, labels_of, row_of
 
 CHANNEL = "longcall"
 # A notification has at most 7,999 bytes; a mark and its gap have 17.
@@ -33,7 +33,7 @@ WITH new AS (
 SELECT ARRAY(SELECT id FROM new) AS done, {_TELL % 17}
 """  # noqa: S608 — the table's own columns
 # Only what changes. The create time tells a record from an older one of the same id.
-_REPLACE = f"""
+REPLACE = f"""
 WITH done AS (
     UPDATE longcall_task AS task SET version = asked.version, state = asked.state, reason = asked.reason, owner = asked.owner,
         cancel_owner = asked.cancel_owner, update_time = asked.update_time::timestamptz, finish_time = asked.finish_time::timestamptz,
@@ -46,7 +46,7 @@ WITH done AS (
 )
 SELECT ARRAY(SELECT id FROM done) AS done, {_TELL % 13}
 """  # noqa: S608 — as above
-_DELETE = f"""
+DELETE = f"""
 WITH done AS (
     DELETE FROM longcall_task AS task USING unnest($1::text[], $2::int[], $3::text[]) AS asked (id, tag, create_time)
     WHERE task.id = asked.id AND task.version = asked.tag AND task.create_time = asked.create_time::timestamptz
@@ -65,7 +65,7 @@ SELECT name, start_time, now(), calls, drained, gone FROM unnest($1::text[], $2:
 ON CONFLICT (name) DO UPDATE SET start_time = excluded.start_time, beat_time = excluded.beat_time, calls = excluded.calls,
     drained = excluded.drained, gone = excluded.gone
 """
-_GET = "SELECT id, version, doc FROM longcall_task WHERE id = ANY($1::text[])"
+GET = "SELECT id, version, doc FROM longcall_task WHERE id = ANY($1::text[])"
 
 RUNNERS = "SELECT name, start_time, beat_time, now() - beat_time AS age, calls, drained, gone FROM longcall_runner ORDER BY name"
 RUNNER = "SELECT name, start_time, beat_time, now() - beat_time AS age, calls, drained, gone FROM longcall_runner WHERE name = $1"
@@ -77,15 +77,13 @@ ENDED = f"""
 SELECT doc FROM longcall_task WHERE finish_time < $1 AND state IN ({", ".join(f"'{state}'" for state in sorted(ENDS))})
 ORDER BY finish_time, id LIMIT $2
 """  # noqa: S608 — the states that are ends
-BY_STATE = "SELECT state, count(*) AS number FROM longcall_task WHERE kind = 'call' GROUP BY state"
-OVERDUE = """
-SELECT count(*) AS number FROM longcall_task
-WHERE kind = 'call' AND next_attempt_time < $1 AND state IN ('SCHEDULED', 'WAITING')
+# One walk through an index for all states; what is overdue has its own.
+COUNTS = """
+SELECT state, count(*) AS number, min(create_time) AS oldest, (
+    SELECT count(*) FROM longcall_task WHERE kind = 'call' AND next_attempt_time < $1 AND state IN ('SCHEDULED', 'WAITING')
+) AS overdue
+FROM longcall_task WHERE kind = 'call' GROUP BY state
 """
-OLDEST = " UNION ALL ".join(
-    f"(SELECT create_time FROM longcall_task WHERE kind = 'call' AND state = '{state}' ORDER BY create_time, id LIMIT 1)"  # noqa: S608 — as above
-    for state in sorted(NOT_ENDED)
-)
 
 
 class Insert(NamedTuple):
@@ -159,13 +157,13 @@ async def insert(connection: Connection, asked: Sequence[Insert]) -> Sequence[bo
 async def replace(connection: Connection, asked: Sequence[Replace]) -> Sequence[bool]:
     """Write next versions. False for what is not there any more as it was."""
     rows = [(write.id, write.tag, write.row.version, *write.row[4:]) for write in _sorted(asked)]
-    return await _write(connection, _REPLACE, asked, *_columns(rows))
+    return await _write(connection, REPLACE, asked, *_columns(rows))
 
 
 async def delete(connection: Connection, asked: Sequence[Delete]) -> Sequence[bool]:
     """Forget records and their labels. False for what is not there any more as it was."""
     rows = [(write.id, write.tag, write.create_time) for write in _sorted(asked)]
-    return await _write(connection, _DELETE, asked, *_columns(rows, 3), *_columns(_label_rows(asked), 3))
+    return await _write(connection, DELETE, asked, *_columns(rows, 3), *_columns(_label_rows(asked), 3))
 
 
 async def forget(connection: Connection, asked: Sequence[Sequence[Delete]]) -> Sequence[Sequence[bool]]:
@@ -188,7 +186,7 @@ async def beat(connection: Connection, asked: Sequence[Runner]) -> Sequence[None
 
 async def get(connection: Connection, asked: Sequence[str]) -> Sequence[tuple[str, int] | None]:
     """The JSON and version of records."""
-    found = {record["id"]: (record["doc"], record["version"]) for record in await connection.fetch(_GET, list(set(asked)))}
+    found = {record["id"]: (record["doc"], record["version"]) for record in await connection.fetch(GET, list(set(asked)))}
     return [found.get(task_id) for task_id in asked]
 
 
