@@ -8,6 +8,7 @@ from typing import Any
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.task import State, Task
 from longcall.core.text import parse_time, time_text
+from longcall.core.wire import dumps
 from longcall.engine.ports import Counts, Runner
 from longcall.stores.rows import NOT_ENDED, Row, overdue_before, task_of
 
@@ -135,6 +136,12 @@ def get(connection: sqlite3.Connection, task_id: str) -> tuple[str, int] | None:
     """The JSON and version of a record."""
     found: tuple[str, int] | None = connection.execute("SELECT doc, version FROM task WHERE id = ?", (task_id,)).fetchone()
     return found
+
+
+def versions(connection: sqlite3.Connection, task_ids: Sequence[str]) -> dict[str, int]:
+    """The versions of those of these ids that have a record."""
+    asked = (dumps(list(task_ids)).decode(),)
+    return dict(connection.execute("SELECT id, version FROM task WHERE id IN (SELECT value FROM json_each(?))", asked).fetchall())
 
 
 def owned(connection: sqlite3.Connection, owner: str) -> list[str]:
