@@ -223,6 +223,7 @@ async def test_a_token_never_runs_ahead_of_what_was_told(office: Office) -> None
     assert len(reader.told) == 1
     assert reader.token is not None
     assert reader.token <= written
+    await reader.leave()
 
 
 async def test_a_slow_reader_costs_little_and_still_gets_the_newest_of_each(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

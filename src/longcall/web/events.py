@@ -97,7 +97,7 @@ def add(api: FastAPI, streams: Streams, errors: dict[int | str, dict[str, Any]],
     """Add the two streams to the API; `errors` and `missing` are its ways to say what is wrong."""
     gone: dict[int | str, dict[str, Any]] = {204: {"description": "It has ended, and its end was told: come back no more"}}
 
-    @api.get("/v1/tasks/{task_id}/events", responses={**errors, **missing, **STREAM, **gone}, response_class=EventStream)
+    @api.get("/v1/tasks/{task_id}/events", responses={**errors, **missing, **STREAM, **gone}, response_class=StreamingResponse)
     async def watch_task(task_id: str, query: Annotated[TaskEventsQuery, Query()], request: Request) -> Response:
         """Watch a task: its view, now and at each change, up to its end. `Last-Event-ID` is the version seen last."""
         told = _last(request, _version, "a task's version")
@@ -106,7 +106,7 @@ def add(api: FastAPI, streams: Streams, errors: dict[int | str, dict[str, Any]],
             return Response(status_code=204)
         return EventStream(streams.of_task(streams.task_events.after(stored, told)))
 
-    @api.get("/v1/events", responses={**errors, **STREAM}, response_class=EventStream)
+    @api.get("/v1/events", responses={**errors, **STREAM}, response_class=StreamingResponse)
     async def watch_all(query: Annotated[ChangesQuery, Query()], request: Request) -> Response:
         """Watch all calls, as lists show them: those that have not ended, then each change; with `Last-Event-ID` what came after it."""
         since = _last(request, parse_time, "a time, as it was given out")
