@@ -8,7 +8,6 @@ from typing import Any
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.task import State, Task
 from longcall.core.text import parse_time, time_text
-from longcall.core.wire import dumps
 from longcall.engine.ports import Counts, Runner
 from longcall.stores.rows import NOT_ENDED, Row, overdue_before, task_of
 
@@ -140,8 +139,8 @@ def get(connection: sqlite3.Connection, task_id: str) -> tuple[str, int] | None:
 
 def versions(connection: sqlite3.Connection, task_ids: Sequence[str]) -> dict[str, int]:
     """The versions of those of these ids that have a record."""
-    asked = (dumps(list(task_ids)).decode(),)
-    return dict(connection.execute("SELECT id, version FROM task WHERE id IN (SELECT value FROM json_each(?))", asked).fetchall())
+    found = ((task_id, connection.execute("SELECT version FROM task WHERE id = ?", (task_id,)).fetchone()) for task_id in task_ids)
+    return {task_id: row[0] for task_id, row in found if row}
 
 
 def owned(connection: sqlite3.Connection, owner: str) -> list[str]:
