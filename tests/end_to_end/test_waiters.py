@@ -146,10 +146,11 @@ async def test_sigterm_ends_streams_and_polls_at_once(serve: Start, tmp_path: Pa
 
 @dataclass
 class Shears:
-    """A way to a server on which every connection is cut after a while: in the middle of whatever is on its way, with a reset."""
+    """A way to a server. Once they are sharp, every new connection is soon cut by a reset, often in the middle of an answer."""
 
     behind: int
     chance: Random
+    sharp: bool = False
     port: int = 0
     cuts: int = 0
     _open: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -178,7 +179,7 @@ class Shears:
         serving.add_done_callback(self._open.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        cut = asyncio.timeout(self.chance.uniform(0.05, 0.5))
+        cut = asyncio.timeout(self.chance.uniform(0.05, 0.5) if self.sharp else None)
         with suppress(OSError):
             inside = await asyncio.open_connection("127.0.0.1", self.behind)
             try:
@@ -192,7 +193,7 @@ class Shears:
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            whole = self.chance.random() > 0.1
+            whole = not self.sharp or self.chance.random() > 0.1
             writer.write(data if whole else data[: self.chance.randrange(len(data))])
             await writer.drain()
             if not whole:
@@ -253,6 +254,7 @@ async def test_every_wait_lives_through_kills_and_cuts(serve: Start, tmp_path: P
         task = await asyncio.to_thread(stack.enter_context(Longcall(way.url)).get, "train")
         waits = asyncio.gather(asyncio.to_thread(task.wait, "50s"), by_events(way.url), by_changes(way.url))
         commands = [await stack.enter_async_context(command(way.url, each, "train")) for each in ("wait", "watch")]
+        way.sharp = True  # from here on: a first contact is tried a few times only
         await asyncio.sleep(2)
         await first.kill()
         for _ in range(2):
@@ -267,4 +269,4 @@ async def test_every_wait_lives_through_kills_and_cuts(serve: Start, tmp_path: P
             said = [await asyncio.wait_for(each.communicate(), 30) for each in commands]
     assert [(each.state, each.attempt_count) for each in ended] == [("SUCCEEDED", 4)] * 3
     assert [each.returncode for each in commands] == [0, 0], said
-    assert way.cuts > 20
+    assert way.cuts > 5  # or nothing was tried

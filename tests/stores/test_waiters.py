@@ -88,9 +88,8 @@ async def test_a_write_past_this_process_is_found_by_looking() -> None:
     """Nobody wakes anybody: a record that appears, changes or goes is seen all the same, and what stays as it is costs no reading."""
     shelf = Shelf({"old": 1, "going": 1, "same": 1})
     waiters = Waiters(shelf.look, period=0.01)
-    waits = {
-        name: asyncio.create_task(waiters.changed(shelf.get, name, after, 30)) for name, after in (("old", 1), ("new", 0), ("going", 1))
-    }
+    awaited = {"old": 1, "new": 0, "going": 1}
+    waits = [asyncio.create_task(waiters.changed(shelf.get, name, after, 30)) for name, after in awaited.items()]
     same = asyncio.create_task(waiters.changed(shelf.get, "same", 1, 30))
     await settled()
     shelf.reads.clear()
