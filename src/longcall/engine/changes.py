@@ -205,13 +205,12 @@ class Changes:
             await clock.sleep(max(POLL, SHARE * (clock.monotonic() - began)))
 
     async def _look(self, now: datetime, back: timedelta) -> None:
-        """Tell what is new. The first look only learns what was there before anybody watched."""
+        """Tell what is new. The first look only learns what was there before: until it is over, all who watch are behind."""
         query = Query(kind=Kind.CALL, updated_after=(self._border or now) - back, limit=PAGE)
-        watchers = self._watchers if self._border else ()
         while True:
             page = await self.control.page(query)
             news = self._told.news(page.tasks)
-            for watcher in watchers:
+            for watcher in self._watchers:
                 watcher.offer(news)
             if not page.next_token:
                 break
