@@ -157,7 +157,18 @@ class Engine:
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer, self.asks))
+            return api.make(
+                api.Parts(
+                    submitter,
+                    control,
+                    Requeue(control),
+                    self.clock,
+                    self._reader(),
+                    self.renderer,
+                    self.asks,
+                    short=self.settings.app_engine,
+                )
+            )
 
         return app.Lazy(make)
 

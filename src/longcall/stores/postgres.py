@@ -53,7 +53,7 @@ class PostgresStore:
         Raises CallerMistake for what another setting would mend, NewerSchemaError, UnavailableError.
         """
         await prepare(url, migrate_first=migrate)
-        waiters = Waiters(AGAIN)
+        waiters = Waiters(again=AGAIN)
         async with AsyncExitStack() as stack:
             connections = await stack.enter_async_context(Connections.open(url, CONNECTIONS))
             lists = await stack.enter_async_context(Connections.open(url, LISTS_AT_ONCE, LIST_SETTINGS))
