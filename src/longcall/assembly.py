@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from longcall import __version__
 from longcall.core.callback import Teller
-from longcall.core.errors import OurFault, UnavailableError
+from longcall.core.errors import CallerMistake, OurFault, UnavailableError
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import NO_LIMIT, Calls, Room
@@ -398,7 +398,7 @@ async def _cloud_tasks(stack: AsyncExitStack, settings: Settings) -> CloudTasks:
 async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> Engine:
     sys.setswitchinterval(SWITCH_INTERVAL)
     clock = SystemClock()
-    store = await stack.enter_async_context(open_store(settings.store, clock.now, retention=settings.retention))
+    store = await stack.enter_async_context(open_store(settings.store, clock.now, migrate=False, retention=settings.retention))
     bodies = open_bodies(settings.bodies)
     queue = await _cloud_tasks(stack, settings)
     caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets, tokens))
@@ -406,7 +406,9 @@ async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> 
 
 
 def _beside(store: str) -> str:
-    """Where bodies lie when it is not said: beside the SQLite file."""
+    """Where bodies lie when it is not said: beside the SQLite file. Raises CallerMistake for any other store."""
+    if not store.startswith("sqlite:"):
+        raise CallerMistake("LONGCALL_BODIES is not set: only beside a SQLite file is it known where large bodies lie")
     return (Path(store.partition("://")[2].removeprefix("/")).resolve().parent / "bodies").as_uri()
 
 

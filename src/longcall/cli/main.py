@@ -11,6 +11,7 @@ from longcall.cli import changes, serving, tasks
 from longcall.cli.demo import demo
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
+from longcall.cli.migrate import migrate
 from longcall.cli.up import up
 from longcall.cli.watch import watch
 
@@ -56,6 +57,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="On this machine")(serving.runner)
     app.command(rich_help_panel="On this machine")(serving.queue)
     app.command(rich_help_panel="On this machine")(keygen)
+    app.command(rich_help_panel="On this machine")(migrate)
     app.command(rich_help_panel="Tasks")(tasks.submit)
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)

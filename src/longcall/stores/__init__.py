@@ -1,8 +1,8 @@
 """Where records and bodies are kept. Stores read and write; they never decide."""
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,6 +35,33 @@ def open_store(
     raise CallerMistake(f"{_without_password(url)!r} names no store: give {KNOWN}")
 
 
+async def migrate(url: str) -> str:
+    """Bring a store's schema up to date, and say in a sentence what was done. Raises CallerMistake, NewerSchemaError, UnavailableError."""
+    scheme, _, _ = url.partition("://")
+    if scheme in {"postgresql", "postgres"}:
+        with _extra("postgres"):
+            from longcall.stores import postgres_schema  # noqa: PLC0415 — each store is loaded only where it is used
+        before, after = await postgres_schema.migrate(url)
+        return f"the schema has version {after}" + (f", and had {before}" if before < after else ": nothing was to be done")
+    async with open_store(url, _no_time):  # a file is brought up to date by whoever opens it
+        return "nothing is to be done by hand: " + ("indexes are deployed, see deploy/" if scheme == "firestore" else "it is up to date")
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say which extra brings a module that is missing. Raises CallerMistake."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("longcall"):
+            raise
+        raise CallerMistake(f"this store needs an extra: pip install 'longcall[{name}]'") from error
+
+
+def _no_time() -> datetime:
+    raise AssertionError("nothing is dated here")
+
+
 def _memory(now: Callable[[], datetime]) -> AbstractAsyncContextManager[Store]:
     from longcall.stores.memory import MemoryStore  # noqa: PLC0415 — each store is loaded only where it is used
 
@@ -48,12 +75,8 @@ def _sqlite(path: Path, now: Callable[[], datetime]) -> AbstractAsyncContextMana
 
 
 def _postgres(url: str, *, migrate: bool) -> AbstractAsyncContextManager[Store]:
-    try:
+    with _extra("postgres"):
         from longcall.stores.postgres import PostgresStore  # noqa: PLC0415 — as above
-    except ModuleNotFoundError as error:
-        if error.name != "asyncpg":
-            raise
-        raise CallerMistake("a PostgreSQL store needs an extra: pip install 'longcall[postgres]'") from error
     return PostgresStore.open(url, migrate=migrate)
 
 
@@ -63,8 +86,6 @@ def _without_password(url: str) -> str:
 
 
 def _firestore(project: str, database: str, now: Callable[[], datetime], retention: timedelta) -> AbstractAsyncContextManager[Store]:
-    try:
+    with _extra("firestore"):
         from longcall.stores.firestore import FirestoreStore  # noqa: PLC0415 — as above; this one takes a quarter of a second
-    except ModuleNotFoundError as error:
-        raise CallerMistake("a firestore:// store needs Google's client: pip install 'longcall[firestore]'") from error
     return FirestoreStore.open(project, database, now, retention)
