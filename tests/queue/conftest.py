@@ -1,12 +1,14 @@
 """A target to dispatch to, a clock to turn, and queues and official clients on free ports."""
 
 import asyncio
+import inspect
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ SECRET = "known to both"  # noqa: S105 — nobody's
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 OpenQueue = Callable[..., AbstractAsyncContextManager[EmbeddedQueue]]
+Connect = Callable[[EmbeddedQueue], AbstractAsyncContextManager[tasks_v2.CloudTasksAsyncClient]]
 
 
 class Clock:
@@ -154,7 +157,7 @@ async def client_of(queue: EmbeddedQueue) -> AsyncIterator[tasks_v2.CloudTasksAs
 
 
 @pytest.fixture
-def connect() -> Callable[[EmbeddedQueue], AbstractAsyncContextManager[tasks_v2.CloudTasksAsyncClient]]:
+def connect() -> Connect:
     """Give ``client_of``."""
     return client_of
 
@@ -166,22 +169,52 @@ async def client(queue: EmbeddedQueue) -> AsyncIterator[tasks_v2.CloudTasksAsync
         yield client
 
 
-@contextmanager
-def _grpc_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
+class AnyClient:
+    """Google's client in one of its three kinds, each awaited in the same way; one without asyncio runs in a thread."""
+
+    def __init__(self, client: tasks_v2.CloudTasksClient | tasks_v2.CloudTasksAsyncClient) -> None:
+        self._client = client
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        """Give a method of the client."""
+        call = getattr(self._client, method)
+        return call if inspect.iscoroutinefunction(call) else partial(asyncio.to_thread, call)
+
+    async def pages(self, method: str, request: object) -> list[Any]:
+        """Read a list page by page."""
+        pager = await getattr(self, method)(request=request)
+        if isinstance(self._client, tasks_v2.CloudTasksAsyncClient):
+            return [page async for page in pager.pages]
+        return await asyncio.to_thread(lambda: list(pager.pages))
+
+    async def tasks(self, queue: str, **more: object) -> list[tasks_v2.Task]:
+        """Read all tasks of a queue."""
+        pages = await self.pages("list_tasks", tasks_v2.ListTasksRequest(parent=queue, **more))
+        return [task for page in pages for task in page.tasks]
+
+
+@asynccontextmanager
+async def _grpc(queue: EmbeddedQueue) -> AsyncIterator[AnyClient]:
     with grpc.insecure_channel(f"127.0.0.1:{queue.grpc_port}") as channel:
-        yield tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+        yield AnyClient(tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel)))
 
 
-@contextmanager
-def _rest_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
+@asynccontextmanager
+async def _grpc_asyncio(queue: EmbeddedQueue) -> AsyncIterator[AnyClient]:
+    async with client_of(queue) as client:
+        yield AnyClient(client)
+
+
+@asynccontextmanager
+async def _rest(queue: EmbeddedQueue) -> AsyncIterator[AnyClient]:
     options = {"api_endpoint": f"http://127.0.0.1:{queue.rest_port}"}
     nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
     with tasks_v2.CloudTasksClient(transport="rest", credentials=nobody, client_options=options) as client:
-        yield client
+        yield AnyClient(client)
 
 
-@pytest.fixture(params=[_grpc_client, _rest_client], ids=["grpc", "rest"])
-def sync_client(queue: EmbeddedQueue, request: pytest.FixtureRequest) -> Iterator[tasks_v2.CloudTasksClient]:
-    """Give the official client without asyncio, once over gRPC and once over REST; call it in a thread."""
-    with request.param(queue) as client:
+@pytest.fixture(params=[_grpc, _grpc_asyncio, _rest], ids=["grpc", "grpc_asyncio", "rest"])
+async def any_client(queue: EmbeddedQueue, request: pytest.FixtureRequest) -> AsyncIterator[AnyClient]:
+    """Give Google's client of the open queue, one kind after the other."""
+    async with request.param(queue) as client:
         yield client

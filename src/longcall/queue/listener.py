@@ -19,24 +19,27 @@ class _Server(uvicorn.Server):
         yield  # the program around this one has its own way to stop
 
 
-@asynccontextmanager
-async def serve(application: Starlette, port: int) -> AsyncIterator[int]:
-    """Serve on 127.0.0.1 (port 0: a free one) and give the port, which takes connections from then on.
-
-    Raises PortError when the port is taken.
-    """
+@contextmanager
+def listen(port: int) -> Iterator[socket.socket]:
+    """Listen on 127.0.0.1 (port 0: a free one). Raises PortError when the port is taken."""
     try:
         listening = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
     except OSError as error:
         raise PortError(port, error) from error
+    with listening:
+        yield listening
+
+
+@asynccontextmanager
+async def serve(application: Starlette, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve what connects."""
     server = _Server(_config(application))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield listening.getsockname()[1]
+        yield
     finally:
         server.should_exit = True
         await serving
-        listening.close()
 
 
 def _config(application: Starlette) -> uvicorn.Config:
