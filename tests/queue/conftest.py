@@ -20,6 +20,7 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport, CloudTasksGrpcTransport
 
 from longcall.queue import EmbeddedQueue, QueueOptions
+from longcall.queue.oidc import new_key
 
 LOCATION = "projects/p/locations/l"
 QUEUE = f"{LOCATION}/queues/q"
@@ -118,8 +119,14 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def signing_key() -> str:
+    """Give one key for all, since making one takes longer than most tests."""
+    return new_key()
+
+
 @pytest.fixture
-def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
+def open_queue(tmp_path: Path, target: Target, clock: Clock, signing_key: str) -> OpenQueue:
     """Give ``EmbeddedQueue.open`` with everything filled in; the same file each time."""
     ids = itertools.count(1)
 
@@ -134,7 +141,7 @@ def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
             "now": clock,
             "new_id": lambda: f"made-{next(ids)}",
             "chance": lambda: 0.5,
-            "options": QueueOptions(clock_check=0.01),  # a turned clock is seen soon
+            "options": QueueOptions(clock_check=0.01, signing_key=signing_key),  # a turned clock is seen soon
         }
         return EmbeddedQueue.open(**usual | different)
 
@@ -143,8 +150,8 @@ def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
 
 @pytest.fixture
 async def queue(open_queue: OpenQueue) -> AsyncIterator[EmbeddedQueue]:
-    """Give an open queue that dispatches."""
-    async with open_queue() as queue:
+    """Give an open queue that dispatches, in memory: a disk is waited for in the tests of restarts."""
+    async with open_queue(path=None) as queue:
         queue.start_dispatching()
         yield queue
 

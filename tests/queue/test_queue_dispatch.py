@@ -148,7 +148,7 @@ async def test_a_task_waits_for_its_time(client: Client, target: Target, clock: 
     assert float(seen.headers["X-AppEngine-TaskETA"]) == due.timestamp()
 
 
-async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Target, signing_key: str) -> None:
     """A due task goes out at once and a scheduled one at its time, though the clock is looked at once a minute only."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -156,7 +156,7 @@ async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Tar
     def now() -> datetime:
         return START + timedelta(seconds=loop.time() - began)
 
-    options = QueueOptions(clock_check=60)
+    options = QueueOptions(clock_check=60, signing_key=signing_key)
     async with open_queue(now=now, options=options) as queue, connect(queue) as client:
         queue.start_dispatching()
         await _create(client, QUEUE, APP_ENGINE | {"schedule_time": now() + timedelta(hours=1)})

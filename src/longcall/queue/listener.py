@@ -14,6 +14,13 @@ _BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.stop.wait()  # uvicorn's own looks ten times a second, for a Date header and other things not used here
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the program around this one has its own way to stop
@@ -38,7 +45,7 @@ async def serve(application: Starlette, listening: socket.socket) -> AsyncIterat
     try:
         yield
     finally:
-        server.should_exit = True
+        server.stop.set()
         await serving
 
 
@@ -48,6 +55,7 @@ def _config(application: Starlette) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=1,

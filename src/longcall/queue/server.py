@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,12 +30,14 @@ class QueueOptions:
     ``task_names_kept``: how long the name of a finished or deleted task can't be used again (Google says up to 24 h or
     1 h). ``queue_names_kept``: the same for a deleted queue's. ``clock_check``: the longest a waiting queue sleeps
     without looking at the clock, in seconds. ``issuer``: what tokens say in ``iss``, if not the REST face's address.
+    ``signing_key``: the private RSA key in PEM that signs them, if not the queue's own.
     """
 
     task_names_kept: timedelta = timedelta(hours=1)
     queue_names_kept: timedelta = timedelta(days=3)
     clock_check: float = 1.0
     issuer: str = ""
+    signing_key: str = field(default="", repr=False)
 
 
 class EmbeddedQueue:
@@ -78,7 +80,7 @@ class EmbeddedQueue:
             rest_port = listening.getsockname()[1]
             url = f"http://127.0.0.1:{rest_port}"
             connection = stack.enter_context(closing(schema.connect(path)))
-            issuer = Issuer(options.issuer or url, schema.signing_key(connection))
+            issuer = Issuer(options.issuer or url, options.signing_key or schema.signing_key(connection))
             stored = _stored(connection, queues, now())
             writes = GroupedWrites(connection)
             stack.push_async_callback(writes.close)
