@@ -125,6 +125,33 @@ async def test_a_taken_port_is_named(open_queue: OpenQueue) -> None:
                 await open_queue(path=None, **ports).__aenter__()
 
 
+async def test_a_purge_survives(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+    """A purge that had not removed everything when the queue stopped has done so after the next start, names and all."""
+    due = START + timedelta(hours=1)
+    names = [f"{QUEUE}/tasks/t{number}" for number in range(1100)]
+    async with open_queue() as queue, connect(queue) as client:
+        await asyncio.gather(*(_create(client, APP_ENGINE | {"schedule_time": due, "name": name}) for name in names))
+        await client.purge_queue(name=QUEUE)
+    async with open_queue() as queue, connect(queue) as client:
+        assert [task async for task in await client.list_tasks(parent=QUEUE)] == []
+        for name in (names[0], names[-1]):
+            with pytest.raises(exceptions.AlreadyExists):
+                await _create(client, APP_ENGINE | {"name": name})
+    assert not target.seen
+
+
+async def test_a_policy_survives(open_queue: OpenQueue, connect: Connect) -> None:
+    """What SetIamPolicy gave a queue is there after a restart, and gone with the queue."""
+    async with open_queue() as queue, connect(queue) as client:
+        binding = {"role": "roles/viewer", "members": ["user:a@b.test"]}
+        given = await client.set_iam_policy(request={"resource": QUEUE, "policy": {"bindings": [binding]}})
+    async with open_queue() as queue, connect(queue) as client:
+        assert await client.get_iam_policy(request={"resource": QUEUE}) == given
+        await client.delete_queue(name=QUEUE)
+    async with open_queue() as queue, connect(queue) as client:
+        assert not (await client.get_iam_policy(request={"resource": QUEUE})).bindings
+
+
 async def test_in_memory(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
     """Without a file everything works, and nothing is left behind."""
     async with open_queue(path=None) as queue, connect(queue) as client:

@@ -28,7 +28,7 @@ def _tree(fields: str) -> Tree:
     at, lists = root, [root]
     for token in _TOKEN.findall(fields):
         match token:
-            case "," if lists:
+            case ",":
                 at = lists[-1]
             case "(":
                 lists.append(at)
@@ -36,10 +36,12 @@ def _tree(fields: str) -> Tree:
                 lists.pop()
             case "/" | ".":
                 pass  # the next name stands below the last
-            case "," | ")":
+            case ")":
                 raise _unknown(fields)
             case name:
                 at = at.setdefault(name, {})
+    if len(lists) > 1:
+        raise _unknown(fields)
     return root
 
 
