@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -31,7 +30,8 @@ from longcall.folder import hold, webhook_secret
 from longcall.outbound.caller import HttpCaller
 from longcall.outbound.clock import SystemClock
 from longcall.outbound.cloud_tasks import CloudTasks
-from longcall.queue import EmbeddedQueue, QueueConfig, RateLimits, RetryConfig
+from longcall.queue import EmbeddedQueue
+from longcall.queue.own import own_queues
 from longcall.settings import Settings
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
@@ -47,12 +47,6 @@ DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.3, 5.0
 # A busy loop holds the interpreter's lock for so many seconds at most before a store's thread gets it: with Python's default
 # of 5 ms a saturated runner starves its own SQLite, and misses its beats.
 SWITCH_INTERVAL = 0.0001
-# What setup gives both queues on Google Cloud: the queue's retries only bring a task back to a runner.
-QUEUE_RETRIES = RetryConfig(
-    max_attempts=-1, min_backoff=timedelta(seconds=1), max_backoff=timedelta(seconds=30), max_doublings=5, max_retry_duration=timedelta()
-)
-# A laptop's own queue need not hold back: there is no quota to keep, and every held call is an open dispatch.
-QUEUE_RATES = RateLimits(max_dispatches_per_second=10_000.0, max_concurrent_dispatches=100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,22 +225,20 @@ class QueueOptions:
     grpc_port: int
     rest_port: int
     app_engine: str | None
-    more_queues: Sequence[str] = ()
 
 
 def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager[EmbeddedQueue]:
-    """The embedded queue, with Longcall's own two queues and whatever others are wanted."""
+    """The embedded queue, with Longcall's own two queues."""
     clock = SystemClock()
-    own = [QueueConfig(name, retry=QUEUE_RETRIES, rates=QUEUE_RATES) for name in (settings.queue, settings.control_queue)]
     return EmbeddedQueue.open(
         path=options.path,
         grpc_port=options.grpc_port,
         rest_port=options.rest_port,
-        queues=[*own, *(QueueConfig(name) for name in options.more_queues)],
+        queues=own_queues(settings.queue, settings.control_queue),
         app_engine=options.app_engine,
         secret=settings.queue_secret or None,
         now=clock.now,
-        new_id=clock.new_id,
+        new_id=clock.new_ordered_id,
         chance=clock.chance,
     )
 

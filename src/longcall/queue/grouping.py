@@ -19,7 +19,7 @@ Statements = Callable[[sqlite3.Connection], T]
 _MOST = 256
 """How many go into one transaction: about 5 ms of the loop."""
 
-_BUSY, _GATHER = 8, 0.002
+_BUSY, _GATHER = 3, 0.002
 """After a group of so many the next one gathers for so many seconds: fewer and larger commits under load."""
 
 

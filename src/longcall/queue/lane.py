@@ -8,6 +8,9 @@ from longcall.queue.model import Queue
 from longcall.queue.rates import Limiter
 from longcall.queue.schedule import Schedule
 
+_SHORTEST = 0.001
+"""Seconds that are waited at least: the loop's timers are no finer, and would be asked again and again."""
+
 
 class Lane:
     """A queue with its waiting tasks and its limits. Used on one event loop only."""
@@ -60,7 +63,7 @@ class Lane:
         if seconds is None:
             await self._changed.wait()
             return
-        timer = asyncio.get_running_loop().call_later(min(seconds, longest), self._changed.set)
+        timer = asyncio.get_running_loop().call_later(min(max(seconds, _SHORTEST), longest), self._changed.set)
         try:
             await self._changed.wait()
         finally:

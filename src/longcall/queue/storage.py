@@ -20,8 +20,8 @@ PAGE_BYTES = 2_000_000
 _CHUNK = 1000
 
 _INSERT = """
-INSERT INTO task (queue, id, target, body, schedule, created, deadline, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING RETURNING number"""
+INSERT INTO task (queue, id, target, body, schedule, created, deadline, retry) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+WHERE NOT EXISTS (SELECT 1 FROM gone WHERE queue = ?1 AND id = ?2 AND since > ?9) ON CONFLICT DO NOTHING RETURNING number"""
 _TAKE = """
 UPDATE task SET open = 1, dispatch_count = dispatch_count + 1, first_dispatch = coalesce(first_dispatch, :at),
     last_schedule = schedule, last_dispatch = :at, last_response = NULL, last_code = NULL, last_message = ''
@@ -63,11 +63,10 @@ class TaskStorage:
             rows.micros(at),
             None if draft.dispatch_deadline is None else rows.span_micros(draft.dispatch_deadline),
             None if draft.retry is None else rows.retry_text(draft.retry),
+            rows.micros(at) - self._kept,
         )
 
         def statements(connection: sqlite3.Connection) -> QueuedTask:
-            if self._is_gone(connection, queue, task_id, at):
-                raise exists(ENTITY_EXISTS)
             inserted = _only(connection.execute(_INSERT, values).fetchall())
             if inserted is None:
                 raise exists(ENTITY_EXISTS)
