@@ -234,7 +234,9 @@ def fill(data: Path, count: int) -> None:
     with closing(schema.connect(data / "queue.db")) as connection:
         number = roster.insert(connection, *own_queues(WIDE)).number
         connection.execute("BEGIN")
-        connection.executemany(insert, ((number, f"w{each:08}", target, b"{}", due + each, created) for each in range(count)))
+        connection.executemany(
+            insert, ((number, f"{each * 2654435761 % 2**32:08x}", target, b"{}", due + each, created) for each in range(count))
+        )
         connection.execute("COMMIT")
 
 

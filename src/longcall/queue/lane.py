@@ -32,6 +32,10 @@ class Lane:
         """Forget a waiting task."""
         self._schedule.remove(number)
 
+    def next_due(self) -> datetime | None:
+        """Return when the first waiting task is due, None when none is or the queue is paused."""
+        return None if self.queue.paused else self._schedule.next_due()
+
     def change(self, queue: Queue, clock: float) -> None:
         """Take another configuration or state."""
         self.queue = queue
@@ -70,8 +74,7 @@ class Lane:
             timer.cancel()
 
     def _seconds_to_wait(self, now: datetime, clock: float) -> float | None:
-        due = self._schedule.next_due()
-        to_token = self.limiter.seconds_to_token(clock)
-        if due is None or to_token is None or self.queue.paused:
+        due, to_token = self.next_due(), self.limiter.seconds_to_token(clock)
+        if due is None or to_token is None:
             return None
         return max((due - now).total_seconds(), to_token, 0.0)

@@ -98,6 +98,15 @@ class EmbeddedQueue:
             stack.callback(dispatcher.stop)  # first of all: thousands of connections close while the faces stop
             yield cls(dispatcher, issuer, grpc_port, rest_port)
 
+    @property
+    def dispatching(self) -> int:
+        """How many dispatches are open, or about to be."""
+        return self._dispatcher.dispatching
+
+    def next_due(self) -> datetime | None:
+        """Return when the first waiting task is due of those in queues that are not paused."""
+        return self._dispatcher.next_due()
+
     def start_dispatching(self) -> None:
         """Begin to dispatch; first of all what was open when the queue last stopped."""
         self._dispatcher.start()
