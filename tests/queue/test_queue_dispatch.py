@@ -351,6 +351,20 @@ async def test_run_goes_before_everything(client: Client, target: Target) -> Non
     await target.arrived(1)
 
 
+async def test_run_goes_past_the_limits(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+    """RunTask dispatches a task though every place of its queue is taken and no token is left."""
+    target.free.clear()
+    config = QueueConfig(QUEUE, rates=RateLimits(max_dispatches_per_second=0.001, max_burst_size=1, max_concurrent_dispatches=1))
+    async with open_queue(path=None, queues=[config]) as queue, connect(queue) as client:
+        queue.start_dispatching()
+        await _create(client, QUEUE, APP_ENGINE)
+        made = await _create(client, QUEUE, APP_ENGINE)
+        await target.arrived(1)
+        assert (await client.run_task(name=made.name)).dispatch_count == 1
+        await target.arrived(2)
+        target.free.set()
+
+
 async def test_run_does_not_double_an_open_dispatch(client: Client, target: Target) -> None:
     """RunTask of a task that is being dispatched leaves it at that."""
     target.free.clear()

@@ -229,3 +229,40 @@ async def test_a_killed_queue_delivers_again_at_once(killable: _Process, open_qu
     assert {seen.headers["X-AppEngine-TaskRetryCount"] for seen in again} == {"1"}
     assert {seen.headers["X-AppEngine-TaskPreviousResponse"] for seen in again} == {"0"}
     assert len(again) == 20
+
+
+async def test_a_kill_loses_nothing_that_was_answered(killable: _Process, open_queue: OpenQueue, connect: Connect) -> None:
+    """After kill -9 in the midst of creates and deletes, what was answered holds: each task, and each name that stays used."""
+    later = START + timedelta(hours=1)
+    created: set[str] = set()
+    deleted: set[str] = set()
+    enough = asyncio.Event()
+
+    async def work(client: Client, worker: int) -> None:
+        for number in range(1000):
+            name = f"{QUEUE}/tasks/w{worker}-{number}"
+            await _create(client, APP_ENGINE | {"name": name, "schedule_time": later})
+            created.add(name)
+            if number % 3 == 0:
+                await client.delete_task(name=name, retry=None)  # a retry would hide how it ended
+                deleted.add(name)
+            if len(deleted) > 100:
+                enough.set()
+
+    async with connect(killable) as client:  # type: ignore[arg-type] # only its port counts
+        workers = [asyncio.create_task(work(client, worker)) for worker in range(16)]
+        await enough.wait()
+        await killable.kill()
+        for ended in await asyncio.gather(*workers, return_exceptions=True):
+            assert isinstance(ended, exceptions.ServiceUnavailable)
+    async with open_queue() as queue, connect(queue) as client:
+        there = {task.name async for task in await client.list_tasks(parent=QUEUE)}
+        # One create and one delete of each worker may have been done without an answer.
+        assert len(created - deleted - there) <= 16
+        assert not deleted & there
+        for name in deleted:
+            with pytest.raises(exceptions.NotFound, match="The task no longer exists, though"):
+                await client.get_task(name=name)
+        for name in created - there:
+            with pytest.raises(exceptions.AlreadyExists):
+                await _create(client, APP_ENGINE | {"name": name})
