@@ -82,7 +82,7 @@ class EmbeddedQueue:
             connection = stack.enter_context(closing(schema.connect(path)))
             issuer = Issuer(options.issuer or url, options.signing_key or schema.signing_key(connection))
             stored = _stored(connection, queues, now())
-            writes = GroupedWrites(connection)
+            writes = GroupedWrites(connection, on_disk=path is not None)
             stack.push_async_callback(writes.close)
             tasks = TaskStorage(writes, options.task_names_kept)
             sender = await stack.enter_async_context(Sender.open(Address(app_engine, secret), issuer, now, observe))
