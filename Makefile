@@ -47,11 +47,12 @@ fix: $(READY) ## format, mend what ruff can mend, make the generated pages anew
 	@$(BIN)/ruff format .
 	@$(BIN)/python docs/make.py
 
+UPGRADE := --upgrade
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package longcall
 
-lock: $(READY) ## make requirements.txt and requirements-dev.txt anew
-	@$(LOCK) --upgrade --extra server --extra postgres --extra firestore --output-file requirements.txt pyproject.toml
-	@$(LOCK) --upgrade --group dev --output-file requirements-dev.txt pyproject.toml
+lock: $(READY) ## make requirements.txt and requirements-dev.txt anew; UPGRADE= keeps what is locked
+	@$(LOCK) $(UPGRADE) --extra server --extra postgres --extra firestore --extra otel --output-file requirements.txt pyproject.toml
+	@$(LOCK) $(UPGRADE) --group dev --output-file requirements-dev.txt pyproject.toml
 
 bench: $(READY) ## the measurements, ours beside a baseline
 	@$(BIN)/python bench/run.py

@@ -16,6 +16,7 @@ import aiohttp
 import uvloop
 
 from longcall.assembly import LaptopOptions, laptop
+from longcall.settings import Settings
 from longcall.telemetry import set_up_silence
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -62,7 +63,10 @@ async def main(count: int, at_once: int) -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     connector = aiohttp.TCPConnector(limit=0)
     with tempfile.TemporaryDirectory(prefix="longcall-bench-") as folder:
-        async with laptop(LaptopOptions(0, 0, 0, Path(folder))) as stack, aiohttp.ClientSession(connector=connector) as http:
+        async with (
+            laptop(LaptopOptions(0, 0, 0, Path(folder), Settings(create_rate=1_000_000))) as stack,
+            aiohttp.ClientSession(connector=connector) as http,
+        ):
 
             async def direct(_: int) -> None:
                 async with http.post(url) as answer:

@@ -9,6 +9,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from longcall.telemetry import set_up_silence
+from tests.postgres import postgres  # noqa: F401 — a fixture
 from tests.target import Serve, Target
 
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 — tests must know where they run
@@ -16,6 +17,7 @@ IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 — tests must know where
 settings.register_profile("longcall", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200 if IN_CI else 100)
 settings.load_profile("longcall")
 set_up_silence()
+pytest.register_assert_rewrite("longcall.testing.contract")  # before any test takes something out of it
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

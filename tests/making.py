@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from longcall.core import lifecycle
 from longcall.core.attempt import Break, Broken, Outcome, Responded, Response, Trouble
 from longcall.core.retry import Jitter, RetryPolicy
-from longcall.core.task import HttpRequest, NoAuth, OAuthToken, OidcToken, StoredBody, Task, TaskSpec
+from longcall.core.task import Callback, HttpRequest, NoAuth, OAuthToken, OidcToken, StoredBody, Task, TaskSpec
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 QUEUE = "projects/longcall/locations/local/queues/default"
@@ -84,6 +84,19 @@ requests = st.builds(
     body=st.one_of(st.binary(max_size=50), st.builds(StoredBody, st.integers(0, 10**9), st.just("ab" * 32))),
     auth=auths,
 )
+callbacks = st.one_of(
+    st.builds(
+        Callback,
+        texts,
+        st.lists(st.sampled_from(["succeeded", "failed", "cancelled"]), min_size=1, unique=True).map(tuple),
+        texts,
+        st.dictionaries(texts, texts, max_size=2),
+        st.none() | st.builds(OidcToken, texts.filter(bool)),
+        policies(),
+        durations,
+    ),
+    st.builds(Callback, topic=texts, retry=policies(), attempt_timeout=durations),
+)
 specs = st.builds(
     TaskSpec,
     request=requests,
@@ -93,5 +106,6 @@ specs = st.builds(
     idle_timeout=st.none() | durations,
     task_timeout=st.none() | durations,
     retry=policies(),
+    callback=st.none() | callbacks,
     labels=st.dictionaries(texts, texts, max_size=3),
 )

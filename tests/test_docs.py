@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from longcall.cli.main import build
-from longcall.settings import CLIENT, PREFIX, Settings
+from longcall.settings import CLIENT, FACTS, PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -25,19 +25,33 @@ def test_every_command_is_documented(name: str) -> None:
     assert f"longcall {name}" in REFERENCE
 
 
-@pytest.mark.parametrize("name", [*(field.upper() for field in Settings.__slots__), *sorted(CLIENT)])
+VARIABLES = [*(FACTS.get(field, PREFIX + field.upper()) for field in Settings.__slots__), *(PREFIX + name for name in sorted(CLIENT))]
+
+
+@pytest.mark.parametrize("name", VARIABLES)
 def test_every_setting_is_documented(name: str) -> None:
-    """The reference has each setting."""
-    assert f"`{PREFIX}{name}`" in REFERENCE
+    """The reference has each setting, and each variable of others that we look at."""
+    assert f"`{name}`" in REFERENCE
 
 
-@pytest.mark.parametrize("setting", re.findall(rf"`{PREFIX}([A-Z_]+)`", REFERENCE))
+@pytest.mark.parametrize("setting", sorted(set(re.findall(rf"`{PREFIX}([A-Z_]+)`", REFERENCE))))
 def test_every_documented_setting_exists(setting: str) -> None:
     """The reference has no setting that is not there."""
     assert setting.lower() in Settings.__slots__ or setting in CLIENT
 
 
-ROUTES = ("/v1/tasks", "/v1/tasks/{id}", "/v1/tasks/{id}/response", "/dispatch", "/healthz", "/readyz", "/openapi.json")
+ROUTES = (
+    "/v1/tasks",
+    "/v1/tasks/{id}",
+    "/v1/tasks/{id}/events",
+    "/v1/events",
+    "/v1/tasks/{id}/response",
+    "/dispatch",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/login",
+)
 
 
 @pytest.mark.parametrize("route", ROUTES)

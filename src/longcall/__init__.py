@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         LongcallError,
         NotFoundError,
         PermissionDeniedError,
+        UnauthenticatedError,
         UnavailableError,
     )
     from longcall.core.retry import RetryPolicy
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from longcall.sdk.async_client import AsyncLongcall
     from longcall.sdk.client import Longcall, Task
     from longcall.sdk.cloud_task import cloud_task
-    from longcall.sdk.errors import NoResponseError, OutOfReachError, TaskCancelled, TaskFailed, UnauthenticatedError, WaitTimeout
+    from longcall.sdk.errors import NoResponseError, OutOfReachError, TaskCancelled, TaskFailed, WaitTimeout
     from longcall.sdk.view import Requeued, Told
 
 __version__ = "0.1.0"
@@ -70,7 +71,7 @@ _HOMES = {
     "TaskCancelled": "sdk.errors",
     "TaskFailed": "sdk.errors",
     "Told": "sdk.view",
-    "UnauthenticatedError": "sdk.errors",
+    "UnauthenticatedError": "core.errors",
     "UnavailableError": "core.errors",
     "WaitTimeout": "sdk.errors",
     "cloud_task": "sdk.cloud_task",

@@ -3,16 +3,17 @@
 import asyncio
 import resource
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
 
 from longcall import __version__
 from longcall.core.callback import Teller
-from longcall.core.errors import OurFault
+from longcall.core.errors import OurFault, UnavailableError
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import NO_LIMIT, Calls, Room
@@ -28,19 +29,31 @@ from longcall.engine.settle import Settler
 from longcall.engine.submit import Submitter
 from longcall.folder import hold, webhook_secret
 from longcall.outbound.caller import HttpCaller
+from longcall.outbound.certificates import Certificates, Issuers
 from longcall.outbound.clock import SystemClock
-from longcall.outbound.cloud_tasks import CloudTasks
+from longcall.outbound.cloud_tasks import CloudTasks, HttpDispatch
+from longcall.outbound.google import OWN, google_tokens
+from longcall.outbound.minted import NoTokenError
+from longcall.outbound.secret_manager import GOOGLE as SECRETS_ENDPOINT
+from longcall.outbound.secret_manager import SecretManager
+from longcall.outbound.tokens import Tokens
 from longcall.queue import EmbeddedQueue
 from longcall.queue.own import own_queues
-from longcall.settings import Settings
+from longcall.settings import CLOUD_TASKS, FACTS, Settings, environment
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
 from longcall.web import app, server
+from longcall.web.auth import Gate, GoogleGuard, Guard, NoGuard, TokenGuard, check_host
 from longcall.web.dispatch import DispatchDoor
+from longcall.web.id_tokens import GOOGLE, IAP, IdTokens
+from longcall.web.login import FAILURES, PATH, Login
+from longcall.web.queue_door import AppEngineDoor, OidcDoor, QueueDoor, SecretDoor
+from longcall.web.rates import Buckets, Rate
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader
 
 HOST = "127.0.0.1"
+ISSUERS = Issuers()  # Google's own
 # Seconds for settling what was closed. App Engine may kill two seconds after SIGTERM; what is not settled by then is settled as
 # drained by the runner that gets its look, or by the next start of the data folder.
 DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.3, 5.0
@@ -58,6 +71,7 @@ class LaptopOptions:
     rest_port: int = 8124
     data: Path = Path("longcall-data")
     settings: Settings = field(default_factory=Settings)
+    issuers: Issuers = ISSUERS
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,7 @@ class Engine:
         """Make it, under a name made now."""
         clock = SystemClock()
         name = f"r-{clock.new_hex(12)}"
+        teller = Teller(settings.public_url, settings.redact_headers, settings.pubsub_endpoint)
         room = Room(settings.max_calls or open_files() // 3, settings.hold_slots or NO_LIMIT, detach=settings.when_full == "detach")
         calls = Calls(caller, clock, f"longcall/{__version__}", room, settings.webhook_secrets)
         return cls(
@@ -114,9 +129,14 @@ class Engine:
             Lease(store, queue, clock, name, settings.control_queue, lambda: len(calls)),
             calls,
             Owing(queue, clock, settings.queue, settings.control_queue),
-            Admission(store, clock, settings.queue, settings.control_queue, Teller(settings.public_url, settings.redact_headers)),
+            Admission(store, clock, settings.queue, settings.control_queue, teller),
             asyncio.Event(),
         )
+
+    @property
+    def asks(self) -> bool:
+        """Whether callers are asked who they are."""
+        return self.settings.auth in {"token", "google"}
 
     @property
     def settler(self) -> Settler:
@@ -131,26 +151,41 @@ class Engine:
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            return api.make(api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer))
+            return api.make(
+                api.Parts(
+                    submitter,
+                    control,
+                    Requeue(control),
+                    self.clock,
+                    self._reader(),
+                    self.renderer,
+                    self.asks,
+                    short=self.settings.app_engine,
+                )
+            )
 
         return app.Lazy(make)
 
-    def web(self, api: app.Lazy) -> ASGIApp:
-        """The whole ASGI app: the queue's door, the health checks, and the API behind them."""
+    def web(self, api: app.Lazy, issuers: Issuers, published: Mapping[str, object] | None = None) -> ASGIApp:
+        """The whole ASGI app: the queue's door, the health checks, and the API behind its gate."""
         dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
         parent = self.settings.queue.rpartition("/queues/")[0]
-        door = DispatchDoor(dispatcher, self.clock, self._reader(), self.settings.queue_secret, parent)
-        return app.make(door, app.Readiness(self.store, self.queue, (self.settings.queue, self.settings.control_queue)), api)
+        entrance = Entrance(self.settings, self.clock, Certificates(issuers.google, self.clock), Certificates(issuers.iap, self.clock))
+        door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent)
+        queues = (self.settings.queue, self.settings.control_queue)
+        ready = app.Readiness(self.store, self.bodies, self.queue, queues, reasons=not self.asks)
+        return app.make(door, ready, entrance.gate(api), entrance.login(), published)
 
     def _reader(self) -> Reader:
-        return Reader(frozenset(self.settings.webhook_secrets))
+        return Reader(frozenset(self.settings.webhook_secrets), self.settings.targets)
 
     @asynccontextmanager
     async def alive(self, stopping: Stopping) -> AsyncIterator[None]:
         """Keep the lease and look for cancels; on leaving, drain, and end the lease."""
         await self.lease.beat()
         watch = CancelWatch(self.store, self.clock, self.calls, self.lease.name)
-        loops = [asyncio.create_task(each) for each in (self.lease.keep(), watch.keep())]
+        loops = [asyncio.create_task(each) for each in (self.lease.keep(), watch.keep(), self.calls.report())]
+        observe.runner_started(self.lease.name, __version__, self.calls.room.max_calls)
         if not self.settings.store.startswith("firestore:"):  # Firestore forgets by itself
             loops.append(asyncio.create_task(Retention(self.store, self.bodies, self.clock, self.settings.retention).keep()))
         try:
@@ -164,6 +199,7 @@ class Engine:
             await asyncio.gather(*loops, return_exceptions=True)
             with suppress(OurFault):
                 await self.lease.end(left=len(self.calls) > 0)
+            observe.runner_stopped(self.lease.name, len(self.calls))
 
     async def _wait(self, stopping: Stopping) -> None:
         self.calls.close()
@@ -182,16 +218,65 @@ class Engine:
         await self.calls.abandon()
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """Who may come in, by the settings."""
+
+    settings: Settings
+    clock: SystemClock
+    google: Certificates
+    iap: Certificates
+
+    def gate(self, behind: ASGIApp) -> Gate:
+        """What stands before the API."""
+        rate = Rate("create", self.settings.create_rate, 2 * self.settings.create_rate)
+        login = PATH if self.settings.auth == "token" else ""
+        return Gate(behind, self._guard(), Buckets(rate, self.clock.monotonic), self._hosts(), self.settings.app_engine, login)
+
+    def login(self) -> Login | None:
+        """Where browsers show a token."""
+        guard = self._guard()
+        if not isinstance(guard, TokenGuard):
+            return None
+        return Login(guard, Buckets(FAILURES, self.clock.monotonic), self._hosts(), self.settings.app_engine)
+
+    def queue_doors(self) -> list[QueueDoor]:
+        """Every way that is configured for the queue to show that it is the queue."""
+        doors: list[QueueDoor] = [AppEngineDoor()] if self.settings.app_engine else []
+        if self.settings.queue_secret:
+            doors.append(SecretDoor(self.settings.queue_secret))
+        if self.settings.dispatch_url:
+            tokens = IdTokens(GOOGLE, self.google, [self.settings.dispatch_url])
+            doors.append(OidcDoor(tokens, self.settings.dispatch_service_account))
+        return doors
+
+    def _guard(self) -> Guard:
+        match self.settings.auth:
+            case "token":
+                return TokenGuard(self.settings.tokens, self.settings.queue_secret, self.clock)
+            case "google":
+                resources = [each for each in self.settings.audience if each.startswith("/")]  # IAP's: /projects/…
+                others = [each for each in self.settings.audience if not each.startswith("/")]
+                own, iap = IdTokens(GOOGLE, self.google, others), IdTokens(IAP, self.iap, resources)
+                return GoogleGuard(own, iap, self.settings.allowed_callers)
+            case _:
+                return NoGuard(self._hosts())
+
+    def _hosts(self) -> frozenset[str]:
+        return frozenset({urlsplit(self.settings.public_url).netloc.lower()}) - {""}
+
+
 @asynccontextmanager
-async def runner(host: str, port: int, settings: Settings, stopping: Stopping) -> AsyncIterator[str]:
+async def runner(host: str, port: int, settings: Settings, stopping: Stopping, issuers: Issuers = ISSUERS) -> AsyncIterator[str]:
     """Run one runner with its API and give its URL. Raises CallerMistake, UnavailableError, OSError."""
+    check_host(settings.auth, host)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(server.listen(host, port))
         url = f"http://{host}:{listening.getsockname()[1]}"
         settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or _beside(settings.store))
-        engine = await _engine(stack, settings)
+        engine = await _engine(stack, settings, await _google(stack, settings.impersonate))
         api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api), listening))
+        await stack.enter_async_context(server.serve(engine.web(api, issuers), listening))
         await stack.enter_async_context(engine.alive(stopping))
         await asyncio.to_thread(api.warm)
         yield url
@@ -207,9 +292,10 @@ async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> As
         settings = _laptop_settings(options, url, SystemClock())
         queue = QueueOptions(options.data / "queue.db", options.grpc_port, options.rest_port, url)
         embedded = await stack.enter_async_context(embedded_queue(queue, settings))
-        engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"))
+        tokens, published = await _laptop_tokens(stack, settings, options.data)
+        engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"), tokens)
         api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api), listening))
+        await stack.enter_async_context(server.serve(engine.web(api, options.issuers, published), listening))
         await stack.enter_async_context(engine.alive(stopping or Stopping(drain_limit=LAPTOP_DRAIN_LIMIT)))
         taken_over = await take_over(engine.store, engine.settler)
         await asyncio.to_thread(api.warm)
@@ -251,17 +337,63 @@ def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Se
         bodies=(folder / "bodies").as_uri(),
         queue_secret=clock.new_hex(64),
         public_url=given.public_url or url,
+        allow_private_targets=given.allow_private_targets is not False,
         webhook_secrets=given.webhook_secrets or {"default": (webhook_secret(folder, clock.new_hex(64)),)},
     )
 
 
-async def _engine(stack: AsyncExitStack, settings: Settings) -> Engine:
+async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, folder: Path) -> tuple[Tokens, Mapping[str, object]]:
+    """Tokens of the laptop's own issuer, and what it publishes for targets; Google's where somebody is to be impersonated."""
+    if settings.impersonate:
+        return await _google(stack, settings.impersonate), {}
+    from longcall.outbound.issuer import LocalIssuer, kept_key  # noqa: PLC0415 — joserfc takes a twentieth of a second
+
+    clock = SystemClock()
+    issuer = LocalIssuer(settings.public_url, await asyncio.to_thread(kept_key, folder), clock.now)
+    return await stack.enter_async_context(Tokens.open(issuer, clock.now, implied=False)), issuer.served()
+
+
+async def _google(stack: AsyncExitStack, impersonate: str = "") -> Tokens:
+    """Google's tokens, of the account this process is or may impersonate; it is looked for when the first one is wanted."""
+    return await stack.enter_async_context(google_tokens(environment(), SystemClock().now, impersonate=impersonate))
+
+
+async def read_secrets(references: Collection[str], endpoint: str = SECRETS_ENDPOINT) -> Mapping[str, str]:
+    """What settings that say `sm://…` stand for, out of Secret Manager. Raises CallerMistake, UnavailableError."""
+    async with AsyncExitStack() as stack:
+        project = environment().get(FACTS["project"], "")
+        return await SecretManager(await _own_token(stack, "Secret Manager"), project, endpoint).read(references)
+
+
+async def _own_token(stack: AsyncExitStack, what: str) -> Callable[[], Awaitable[str]]:
+    """What gives an access token of this process's own account, for Google's API of that name."""
+    own = await _google(stack)
+
+    async def authorize() -> str:
+        try:
+            return await own.bearer(OWN)
+        except NoTokenError as error:
+            raise UnavailableError(f"no token for {what}: {error}") from error
+
+    return authorize
+
+
+async def _cloud_tasks(stack: AsyncExitStack, settings: Settings) -> CloudTasks:
+    """The queue's client: for Google's server with a token of this process's own account."""
+    dispatch = HttpDispatch(settings.dispatch_url, settings.dispatch_service_account) if settings.dispatch_url else None
+    if settings.queue_endpoint != CLOUD_TASKS:
+        return await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint, dispatch))
+    authorize = await _own_token(stack, "Cloud Tasks")
+    return await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint, dispatch, authorize))
+
+
+async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> Engine:
     sys.setswitchinterval(SWITCH_INTERVAL)
     clock = SystemClock()
-    store = await stack.enter_async_context(open_store(settings.store, clock.now))
+    store = await stack.enter_async_context(open_store(settings.store, clock.now, retention=settings.retention))
     bodies = open_bodies(settings.bodies)
-    queue = await stack.enter_async_context(CloudTasks.open(settings.queue_endpoint))
-    caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes))
+    queue = await _cloud_tasks(stack, settings)
+    caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets, tokens))
     return Engine.of(store, queue, bodies, caller, settings)
 
 

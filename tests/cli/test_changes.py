@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from longcall import AsyncLongcall, TaskCancelled, TaskFailed, webhooks
+from longcall.core.access import Caller, Right, Token, digest, holder, token_text, tokens_from_text
 from longcall.core.signing import key_of
 from tests.cli.conftest import Run
 from tests.sdk.service import Service
@@ -122,3 +123,22 @@ async def test_keygen_makes_a_secret(longcall: Run) -> None:
     assert first.out.strip() not in second.out
     assert "LONGCALL_WEBHOOK_SECRETS" in first.err
     assert (first.code, second.code, second.err) == (0, 0, "")
+
+
+@pytest.mark.parametrize(("name", "right"), [("ci", "write"), ("ci:write", "write"), ("ci:read", "read"), ("ann@example.com:read", "read")])
+async def test_keygen_makes_a_token(longcall: Run, name: str, right: str) -> None:
+    """The token alone on standard output, once; its entry, which is no token, on standard error."""
+    first, second = await longcall("keygen", "--token", name), await longcall("keygen", "--token", name, "--json")
+    token, made = first.out.strip(), json.loads(second.out)
+    assert (first.code, second.code, len(token) > 43, token != made["token"]) == (0, 0, True, True)
+    entry = token_text(Token(Caller(name.partition(":")[0], Right(right)), digest(token)))
+    assert entry in first.err
+    assert token not in first.err
+    assert holder(tokens_from_text(made["entry"]), made["token"]) is not None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:admin", "a,b", "a:read:write"])
+async def test_keygen_refuses_a_wrong_name(longcall: Run, name: str) -> None:
+    """2, and nothing is made."""
+    ended = await longcall("keygen", "--token", name)
+    assert (ended.code, ended.out, "NAME:read" in ended.err) == (2, "", True)

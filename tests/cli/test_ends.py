@@ -9,9 +9,9 @@ from longcall.cli.ends import Follow, code_of, sentence
 from longcall.cli.main import run
 from longcall.cli.show import span
 from longcall.core import errors
-from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError
+from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError, UnauthenticatedError
 from longcall.core.task import Failure, State
-from longcall.sdk.errors import NotLongcallError, OutOfReachError, ResourceExhaustedError, TaskCancelled, TaskFailed, UnauthenticatedError
+from longcall.sdk.errors import NotLongcallError, OutOfReachError, ResourceExhaustedError, TaskCancelled, TaskFailed
 from longcall.sdk.errors import WaitTimeout as Over
 from longcall.sdk.view import TaskView, view_fields
 

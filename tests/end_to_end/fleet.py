@@ -133,6 +133,7 @@ class Fleet:
             "STORE": f"sqlite:///{self.folder / 'fleet.db'}",
             "QUEUE_ENDPOINT": self.queue.ready["rest"],
             "QUEUE_SECRET": SECRET,
+            "ALLOW_PRIVATE_TARGETS": "true",
         }
         started = await self.stack.enter_async_context(
             part(self.folder / "runner.log", "runner", "--port", "0", *arguments, **{**known, **settings})

@@ -9,7 +9,8 @@ from longcall.core.attempt import Outcome
 from longcall.core.messages import CallbackMessage
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.signing import sign
-from longcall.core.task import CALLBACK_RETRIES, Kind, State
+from longcall.core.task import CALLBACK_RETRIES, Callback, Kind, OAuthToken, State, TaskSpec
+from longcall.core.text import parse_bytes
 from longcall.core.wire import loads
 from longcall.engine.ports import CallRequest
 from longcall.testing import ok, settled
@@ -263,3 +264,24 @@ async def test_a_tenth_of_the_room_is_kept_for_callbacks(house: House) -> None:
 def test_ids_carry_the_version() -> None:
     """[callback-version] One id for each end."""
     assert callback.task_id("train", 7) == "train.callback-7"
+
+
+async def test_an_end_is_published(house: House) -> None:
+    """To Pub/Sub the same event goes as a message, with the runner's own token and no signature."""
+    hook = Callback(topic="projects/p/topics/ends")
+    await house.submit(asked=spec(callback=hook))
+    runner = await house.runner()
+    await house.deliver(runner, 1)
+    (message,) = told(house)
+    assert (await runner.dispatcher.dispatch(message)).details["state"] == "SUCCEEDED"
+    asked, _ = house.caller.calls[-1]
+    assert asked.request.url == "https://pubsub.googleapis.com/v1/projects/p/topics/ends:publish"
+    assert asked.request.auth == OAuthToken("", "https://www.googleapis.com/auth/pubsub")
+    assert not any(name.startswith("webhook-") for name, _ in asked.headers)
+    assert isinstance(asked.request.body, bytes)
+    (published,) = loads(asked.request.body)["messages"]
+    assert published["attributes"] == {"type": "task.succeeded", "id": "train.callback-3", "task": "train"}
+    assert loads(parse_bytes(published["data"]))["data"]["task"]["state"] == "SUCCEEDED"
+    kept = (await house.task()).spec
+    assert isinstance(kept, TaskSpec)
+    assert kept.callback == hook

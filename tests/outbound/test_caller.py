@@ -9,11 +9,13 @@ import pytest
 
 from longcall.core.attempt import Break, Broken, Outcome, Responded
 from longcall.core.request import Limits
+from longcall.core.target import TargetRules
 from longcall.core.task import HttpRequest, OidcToken, StoredBody
 from longcall.engine.ports import CallRequest
 from longcall.outbound.caller import HttpCaller
 from longcall.outbound.clock import SystemClock
-from longcall.stores.bodies import ObstoreBodies, open_bodies
+from longcall.stores.bodies import open_bodies
+from longcall.stores.bodies_base import ObstoreBodies
 from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
@@ -46,7 +48,7 @@ def bodies(tmp_path: Path) -> ObstoreBodies:
 @pytest.fixture
 async def caller(bodies: ObstoreBodies) -> AsyncIterator[HttpCaller]:
     """The real caller."""
-    async with HttpCaller.open(bodies, SystemClock(), max_response_bytes=1_000_000) as made:
+    async with HttpCaller.open(bodies, SystemClock(), max_response_bytes=1_000_000, rules=TargetRules(allow_private=True)) as made:
         yield made
 
 

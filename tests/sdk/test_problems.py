@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longcall.core import errors
-from longcall.core.errors import AlreadyExistsError, FieldError, InvalidArgumentError, LongcallError, MayExistError
-from longcall.sdk.errors import NotLongcallError, ResourceExhaustedError, UnauthenticatedError
+from longcall.core.errors import AlreadyExistsError, FieldError, InvalidArgumentError, LongcallError, MayExistError, UnauthenticatedError
+from longcall.sdk.errors import NotLongcallError, ResourceExhaustedError
 from longcall.sdk.messages import Answer
 from longcall.sdk.problems import passes, problem, read_json, retry_after
 

@@ -173,7 +173,7 @@ async def test_a_response_is_given_as_it_came_and_runs_nowhere(http: aiohttp.Cli
         assert answer.headers["Content-Type"] == "text/html"
         assert answer.headers["Content-Disposition"] == "attachment"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Content-Security-Policy"] == "sandbox"
+        assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'; frame-ancestors 'none'"
 
 
 async def test_credentials_are_sent_and_never_shown(http: aiohttp.ClientSession, serve: Start) -> None:

@@ -81,7 +81,14 @@ BAD: list[tuple[object, str, str]] = [
     ({"httpRequest": {"url": URL}, "callback": {"url": URL, "secret": "billing"}}, "/callback/secret", "no webhook secret named billing"),
     ({"httpRequest": {"url": URL}, "callback": {"url": URL, "on": ["done"]}}, "/callback/on/0", "'failed'"),
     ({"httpRequest": {"url": URL}, "callback": {"url": URL, "on": ["failed", "failed"]}}, "/callback/on", "once"),
-    ({"httpRequest": {"url": URL}, "callback": {"pubsub": {"topic": "t"}}}, "/callback/pubsub", "HTTP only"),
+    ({"httpRequest": {"url": URL}, "callback": {"pubsub": {"topic": "t"}}}, "/callback/pubsub/topic", "projects/my-project/topics/ends"),
+    ({"httpRequest": {"url": URL}, "callback": {}}, "/callback", "one of url and pubsub"),
+    ({"httpRequest": {"url": URL}, "callback": {"url": URL, "pubsub": {"topic": "projects/p/topics/ends"}}}, "/callback", "one of url"),
+    (
+        {"httpRequest": {"url": URL}, "callback": {"pubsub": {"topic": "projects/p/topics/ends"}, "secret": "default"}},
+        "/callback",
+        "goes with url",
+    ),
 ]
 
 

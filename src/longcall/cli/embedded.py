@@ -11,7 +11,7 @@ import typer
 
 from longcall.cli.ends import OUT_OF_REACH, USAGE
 from longcall.cli.serving import ready
-from longcall.cli.up import fail, on_signals, serve
+from longcall.cli.up import fail, on_signals, serve, server_settings
 from longcall.core.errors import LongcallError
 
 if TYPE_CHECKING:
@@ -65,10 +65,12 @@ def _settings() -> "Settings":
         import uvloop  # noqa: F401, PLC0415 — the queue's parts are not in the light install
 
         from longcall import queue  # noqa: F401, PLC0415 — as above
-        from longcall.settings import read  # noqa: PLC0415 — as above
+        from longcall.settings import read, references  # noqa: PLC0415 — as above
         from longcall.telemetry import set_up_logs  # noqa: PLC0415 — as above
     except ModuleNotFoundError as error:
         raise fail(f"{error.name} is not installed; {MISSING}", USAGE) from None
+    if references():  # secrets in Secret Manager are the server's parts' to read
+        return server_settings()
     try:
         settings = read()
     except LongcallError as error:

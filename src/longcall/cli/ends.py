@@ -19,9 +19,10 @@ from longcall.core.errors import (
     MayExistError,
     NotFoundError,
     PermissionDeniedError,
+    UnauthenticatedError,
 )
 from longcall.core.task import Failure
-from longcall.sdk.errors import OutOfReachError, TaskCancelled, TaskFailed, UnauthenticatedError, WaitTimeout
+from longcall.sdk.errors import OutOfReachError, TaskCancelled, TaskFailed, WaitTimeout
 from longcall.sdk.server import is_loopback
 
 FINE, FAILED, USAGE, OUT_OF_REACH, STILL_RUNNING, NO_SUCH_TASK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130

@@ -13,6 +13,7 @@ from longcall.cli.embedded import queue
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
 from longcall.cli.up import up
+from longcall.cli.watch import watch
 
 
 def main() -> None:
@@ -60,6 +61,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)
     app.command("list", rich_help_panel="Tasks")(tasks.list_tasks)
+    app.command(rich_help_panel="Tasks")(watch)
     app.command(rich_help_panel="Tasks")(changes.cancel)
     app.command(rich_help_panel="Tasks")(changes.retry)
     app.command(rich_help_panel="Tasks")(changes.requeue)

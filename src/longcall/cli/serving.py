@@ -1,6 +1,5 @@
 """`longcall runner`: one half of `longcall up`, in a process of its own."""
 
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from longcall.cli.ends import USAGE
 from longcall.cli.up import fail, on_signals, serve, server_settings
+from longcall.core.errors import LongcallError
 from longcall.core.text import human_duration
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def runner(
-    host: Annotated[str, typer.Option(help="Where to listen; loopback only, since this release knows no users.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Where to listen; beyond loopback only with LONGCALL_AUTH.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8080,
     drain: Annotated[str, typer.Option(metavar="TIME", help="When told to stop, wait so long for running calls first, like 20m.")] = "0s",
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,  # noqa: FBT002 — how typer writes a flag
@@ -28,10 +28,13 @@ def runner(
     """
     settings = server_settings()
     from longcall.assembly import Stopping  # noqa: PLC0415 — the server's parts are not in the light install
+    from longcall.web.auth import check_host  # noqa: PLC0415 — as above
 
-    if not _is_loopback(host):
-        raise fail(f"--host {host} can be reached from outside, and this release knows no users: give a loopback address", USAGE)
-    if not settings.queue_secret:
+    try:
+        check_host(settings.auth, host)
+    except LongcallError as error:
+        raise fail(f"--host {error}", USAGE) from None
+    if not (settings.queue_secret or settings.dispatch_url or settings.app_engine):
         raise fail("LONGCALL_QUEUE_SECRET is not set: the queue and its runners share one, or no dispatch is let in", USAGE)
     try:
         stopping = Stopping(patience=human_duration(drain).total_seconds())
@@ -47,13 +50,6 @@ async def _run(host: str, port: int, settings: "Settings", stopping: "Stopping",
     async with running(host, port, settings, stopping) as url:
         ready({"api": url}, as_json=as_json)
         await stop.wait()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def ready(where: dict[str, str], *, as_json: bool) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from longcall.core.hints import looks_like
+
 
 class Break(StrEnum):
     """The ways an attempt ends without a complete response."""
@@ -19,6 +21,7 @@ class Break(StrEnum):
 
 RESPONSE = "response"
 NEVER_SENT = frozenset({Break.UNREACHABLE, Break.REFUSED})
+GATEWAY_TIMEOUT = 504
 DRAINED = "DRAINED"
 LOST = "LOST"
 
@@ -75,8 +78,12 @@ class Responded:
 
     @property
     def trouble(self) -> Trouble | None:
-        """Nothing is wrong with 2xx; any other status is said in a sentence."""
-        return None if self.ok else Trouble("STATUS", f"the target answered {self.response.status}")
+        """Nothing is wrong with 2xx; any other status is said in a sentence, and a 504 with the limit it looks like."""
+        if self.ok:
+            return None
+        gave_up = self.response.status == GATEWAY_TIMEOUT
+        hint = looks_like(self.end_time - self.sent_time) if gave_up and self.sent_time is not None else None
+        return Trouble("STATUS", f"the target answered {self.response.status}", hint)
 
 
 @dataclass(frozen=True, slots=True)

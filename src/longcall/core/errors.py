@@ -50,6 +50,16 @@ class UnsupportedTypeError(CallerMistake):
     """The body must be application/json."""
 
 
+class SlowSenderError(CallerMistake):
+    """The body came too slowly."""
+
+
+class UnauthenticatedError(CallerMistake):
+    """The server wants a token."""
+
+    code = "UNAUTHENTICATED"
+
+
 class NotFoundError(CallerMistake):
     """There is no such task."""
 

@@ -97,15 +97,19 @@ CALLBACK_RETRIES = RetryPolicy(
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """Who is told when the task ends, and of which ends. `secret` names one of the configured secrets."""
+    """Who is told when the task ends, and of which ends.
 
-    url: str
+    Either `url`, whose callbacks are signed with the configured secrets that `secret` names, or `topic`, a Pub/Sub topic's full name.
+    """
+
+    url: str = ""
     on: tuple[str, ...] = ("succeeded", "failed", "cancelled")
     secret: str = "default"  # noqa: S105 — a secret's name, not a secret
     headers: Mapping[str, str] = field(default_factory=dict)
     auth: OidcToken | None = None
     retry: RetryPolicy = CALLBACK_RETRIES
     attempt_timeout: timedelta = timedelta(seconds=30)
+    topic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from longcall.core.attempt import Response
 from longcall.core.task import Task, TaskSpec, Unreadable
 from longcall.core.text import bytes_text
-from longcall.core.wire import Json, dumps, loads, response_to_json, task_to_json
+from longcall.core.wire import Json, dumps, is_deep, loads, response_to_json, task_to_json
 
 REDACTED = "REDACTED"
 ALWAYS_REDACTED = frozenset({"authorization", "cookie"})
@@ -23,24 +23,25 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, ca
         data["raw"] = _raw(task.spec.raw, redact)
     if "httpRequest" in data:
         data["httpRequest"]["headers"] = _redacted(data["httpRequest"]["headers"], redact)
-    if data.get("callback"):
+    if "headers" in (data.get("callback") or {}):
         data["callback"]["headers"] = _redacted(data["callback"]["headers"], redact)
     if task.response is not None:
         data["response"] = _response_view(task.response, redact)
     own = f"{base_url}/v1/tasks/{task.id}"
     data["callbacks"] = [_told(each) for each in callbacks]
-    data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
+    data["links"] = {"self": own, "events": f"{own}/events"} | ({"response": f"{own}/response"} if task.response is not None else {})
     return data
 
 
 def _raw(raw: bytes, redact: frozenset[str]) -> str | None:
-    """What could not be read, in base64, without the credentials in it; None when it has some and is no JSON to take them out of."""
+    """What could not be read, in base64, without the credentials in it; None when it has some that can't be taken out."""
     if not any(name.encode() in raw.lower() for name in redact):
         return bytes_text(raw)
     try:
-        return bytes_text(dumps(_without(loads(raw), redact)))
+        data = loads(raw)
     except ValueError:
         return None
+    return None if is_deep(data) else bytes_text(dumps(_without(data, redact)))
 
 
 def _without(value: object, redact: frozenset[str]) -> object:
@@ -81,8 +82,8 @@ def _response_view(response: Response, redact: frozenset[str]) -> Json:
 def _readable(body: bytes, content_type: str) -> Json:
     kind = content_type.partition(";")[0].strip().lower()
     try:
-        if kind == "application/json" or kind.endswith("+json"):
-            return {"json": loads(body)}
+        if (kind == "application/json" or kind.endswith("+json")) and not is_deep(data := loads(body)):
+            return {"json": data}
     except ValueError:
         pass  # it says JSON and is not: shown as text or bytes
     try:

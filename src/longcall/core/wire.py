@@ -29,6 +29,9 @@ from longcall.core.task import (
 )
 from longcall.core.text import bytes_text, duration_text, parse_bytes, parse_duration, parse_time, time_text
 
+# How deep JSON of strangers may be nested: what Python's parser just takes, its writer may not, called from a deeper place.
+MAX_DEPTH = 100
+
 Json = dict[str, Any]
 Read = TypeVar("Read")
 
@@ -48,6 +51,16 @@ def loads(raw: bytes | str) -> Any:  # noqa: ANN401 — any JSON
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value
+
+
+def is_deep(value: object) -> bool:
+    """Tell whether JSON is nested more than MAX_DEPTH deep."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for each in level if isinstance(each, dict | list) for child in (each.values() if isinstance(each, dict) else each)]
+        if not level:
+            return False
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _finite(text: str) -> float:
@@ -142,27 +155,26 @@ def _auth_from_json(data: Json) -> OidcToken | OAuthToken | NoAuth | None:
 
 
 def _callback_to_json(callback: Callback) -> Json:
-    return {
-        "url": callback.url,
+    told = {
         "on": list(callback.on),
-        "secret": callback.secret,
-        "headers": dict(callback.headers),
         "retry": _retry_to_json(callback.retry),
         "attemptTimeout": duration_text(callback.attempt_timeout),
-    } | _auth_to_json(callback.auth)
+    }
+    if callback.topic is not None:
+        return {"pubsub": {"topic": callback.topic}} | told
+    return {"url": callback.url, "secret": callback.secret, "headers": dict(callback.headers)} | told | _auth_to_json(callback.auth)
 
 
 def _callback_from_json(data: Json) -> Callback:
+    told: Json = {
+        "on": tuple(data["on"]),
+        "retry": _retry_from_json(data["retry"]),
+        "attempt_timeout": parse_duration(data["attemptTimeout"]),
+    }
+    if "pubsub" in data:
+        return Callback(topic=data["pubsub"]["topic"], **told)
     auth = _auth_from_json(data)
-    return Callback(
-        url=data["url"],
-        on=tuple(data["on"]),
-        secret=data["secret"],
-        headers=data["headers"],
-        auth=auth if isinstance(auth, OidcToken) else None,
-        retry=_retry_from_json(data["retry"]),
-        attempt_timeout=parse_duration(data["attemptTimeout"]),
-    )
+    return Callback(data["url"], secret=data["secret"], headers=data["headers"], auth=auth if isinstance(auth, OidcToken) else None, **told)
 
 
 def _retry_to_json(policy: RetryPolicy) -> Json:

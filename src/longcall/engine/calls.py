@@ -19,6 +19,7 @@ from longcall.engine.ports import Caller, CallRequest, Clock
 Result = TypeVar("Result")
 Stop = Callable[[datetime, datetime | None], Broken]
 NO_LIMIT = 1_000_000_000
+REPORT_EVERY = 300.0  # seconds
 
 
 class Seat(Enum):
@@ -42,6 +43,7 @@ class _Call:
     seat: Seat
     sent_time: datetime | None = None
     running: asyncio.Task[Outcome] | None = None
+    task: Task | None = None
     stop: Stop | None = None
 
     def left(self, at: datetime) -> None:
@@ -64,6 +66,15 @@ def body_key(task: Task) -> str:
 def response_key(task: Task) -> str:
     """The body store's key of the present attempt's response body."""
     return f"responses/{record_hash(task.id, task.create_time)}-{task.attempt_count}"
+
+
+def body_keys(task: Task) -> list[str]:
+    """The body store's keys of everything this record refers to there."""
+    stored = not isinstance(task.spec, Unreadable) and isinstance(task.spec.request.body, StoredBody)
+    keys = [body_key(task)] if stored else []
+    if task.response is not None and task.response.location is not None:
+        keys.append(task.response.location)
+    return keys
 
 
 @dataclass
@@ -122,6 +133,7 @@ class Calls:
         """Make the attempt that the record was just taken for, and hold it until it ends or is stopped."""
         observe.attempt_started(task)
         call = self._held[task.id, task.attempt_count]
+        call.task = task
         call.running = asyncio.create_task(self._call(task, call.left))
         if self.draining:
             call.end(drained)
@@ -132,6 +144,15 @@ class Calls:
             if stop is None:
                 raise
             return stop(self.clock.now(), call.sent_time)
+
+    async def report(self) -> None:
+        """Say for ever, every few minutes, which calls are still there: of a call of hours the log is not silent."""
+        while True:
+            await self.clock.sleep(REPORT_EVERY)
+            now = self.clock.now()
+            for call in list(self._held.values()):
+                if call.task is not None and (held := now - call.task.attempts[-1].start_time).total_seconds() >= REPORT_EVERY:
+                    observe.attempt_held(call.task, held)
 
     def cancel(self, task_ids: Sequence[str]) -> None:
         """Close the calls of these tasks: their callers asked for it."""

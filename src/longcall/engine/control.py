@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longcall.core import callback, lifecycle
-from longcall.core.errors import FailedPreconditionError, NotFoundError, UnclearError
+from longcall.core.errors import FailedPreconditionError, NotFoundError, UnavailableError, UnclearError
 from longcall.core.messages import TaskMessage, message_name
 from longcall.core.task import Kind, State, Task, Unreadable
 from longcall.engine import observe
 from longcall.engine.admit import Admission
-from longcall.engine.calls import body_key
+from longcall.engine.calls import body_keys
 from longcall.engine.chunks import begun, whole
 from longcall.engine.lease import alive
 from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Clock, Counts, Page, Query, Store, Stored
 
+LINK_LIFE = 300  # seconds in which a download by link has to begin
 Change = Callable[[Task, datetime], Task | None]
 
 
@@ -39,19 +40,21 @@ class Control:
         while (
             (stored is None or not stored.task.state.ended) and (left := until - self.clock.monotonic()) > 0 and not self.closing.is_set()
         ):
-            stored = await self._changed(task_id, stored, left)
+            stored = await self.changed(task_id, stored, left)
         if stored is None:
             raise NotFoundError(f"there is no task {task_id}")
         return stored.task
 
-    async def _changed(self, task_id: str, known: Stored | None, patience: float) -> Stored | None:
+    async def changed(self, task_id: str, known: Stored | None, patience: float) -> Stored | None:
         """What is there after the next change; what was known when this process is to stop, so that nobody's wait keeps it."""
         change = asyncio.create_task(self.store.changed(task_id, known.task.version if known else 0, patience))
         closed = asyncio.create_task(self.closing.wait())
-        await asyncio.wait({change, closed}, return_when=asyncio.FIRST_COMPLETED)
-        for each in (change, closed):
-            each.cancel()
-        return await change if change.done() and not change.cancelled() else known
+        try:
+            await asyncio.wait({change, closed}, return_when=asyncio.FIRST_COMPLETED)
+            return change.result() if change.done() else known
+        finally:
+            change.cancel()
+            closed.cancel()
 
     async def callbacks(self, task: Task) -> list[Task]:
         """The callback tasks of a task, oldest first."""
@@ -68,14 +71,19 @@ class Control:
         """Count tasks."""
         return await self.store.counts(self.clock.now())
 
-    async def body(self, task_id: str) -> tuple[Task, AsyncIterator[bytes]]:
-        """The body of the last response. Raises NotFoundError when there is no task, or no response yet."""
+    async def body(self, task_id: str) -> tuple[Task, AsyncIterator[bytes] | str]:
+        """The body of the last response, or a URL by which it can be read for LINK_LIFE. Raises NotFoundError when there is none yet."""
         task = await self.read(task_id)
         if task.response is None:
             raise NotFoundError(f"task {task_id} has no response")
-        if task.response.location is not None:
-            return task, await begun(self.bodies.open(task.response.location))
-        return task, whole(task.response.inline or b"")
+        location = task.response.location
+        if location is None:
+            return task, whole(task.response.inline or b"")
+        # A body that was packed by its target needs the header that says so, and whoever answers a link does not know it.
+        packed = "content-encoding" in task.response.headers
+        if not packed and (url := await self.bodies.link(location, LINK_LIFE)) is not None:
+            return task, url
+        return task, await begun(self.bodies.open(location))
 
     async def cancel(self, task_id: str) -> Task:
         """End a task that waits; ask the owner of a running one to close its call. Raises NotFoundError, FailedPreconditionError."""
@@ -120,12 +128,18 @@ class Control:
         await self.admission.tell(task)
         if not await self.store.delete(task, stored.tag):
             raise FailedPreconditionError(f"task {task_id} was changed just now: look at it again")
-        for key in (body_key(task), task.response.location if task.response else None):
-            if key is not None:
-                await self.bodies.delete(key)
+        for key in body_keys(task):
+            await self._forget_body(key)
         for each in told:
             await self._forget_callback(each.id)
         observe.task_forgotten(task)
+
+    async def _forget_body(self, key: str) -> None:
+        """The record is gone already, so a body store that is away is no reason to say that it was not forgotten."""
+        try:
+            await self.bodies.delete(key)
+        except UnavailableError as error:
+            observe.out_of_reach("bodies", error)
 
     async def _forget_callback(self, task_id: str) -> None:
         """A callback that has ended goes with its task, so that its id is free; one under way still tells."""

@@ -57,6 +57,7 @@ class Dispatcher:
                 assert_never(message)
 
     async def _visit(self, visit: Visit) -> Answer:
+        observe.dispatch_received(visit)
         waited = False
         while (stored := await self.admission.find(visit)) is not None:
             match await self._judge(stored.task, visit):
@@ -195,7 +196,8 @@ class Dispatcher:
         for task_id in left:
             if (stored := await self.store.get(task_id)) is not None and stored.task.owner == look.runner:
                 await self.settler.lose(stored.task)
-        observe.runner_lost(look.runner, len(left))
+        if left or owner is not Owner.ENDED:
+            observe.runner_lost(look.runner, len(left))
         return Answer(OK, {"runner": look.runner, "alive": False, "lost": len(left)})
 
 

@@ -174,6 +174,14 @@ class Bodies(Protocol):
         """Forget a body, also one that is not there."""
         ...
 
+    async def ping(self) -> None:
+        """Raise UnavailableError when out of reach."""
+        ...
+
+    async def link(self, key: str, seconds: int) -> str | None:
+        """A URL by which whoever has it reads a body for so long. None where there can be none; `open` reads it all the same."""
+        ...
+
 
 class Clock(Protocol):
     """Time, chance and ids."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from longcall.core.errors import OurFault
-from longcall.core.task import StoredBody, Task, Unreadable
+from longcall.core.task import Task
 from longcall.engine import observe
-from longcall.engine.calls import body_key
+from longcall.engine.calls import body_keys
 from longcall.engine.ports import Bodies, Clock, Store
 
 # A small step holds up nobody's write; the pause between looks is drawn anew each time, so that many runners do not look at once.
@@ -45,10 +45,6 @@ class Retention:
 
     async def _forget_bodies(self, task: Task) -> None:
         """The record is gone, so nobody will ask; a body store that is away keeps them, and its own lifecycle rule has them in the end."""
-        stored = not isinstance(task.spec, Unreadable) and isinstance(task.spec.request.body, StoredBody)
-        keys = [body_key(task)] if stored else []
-        if task.response is not None and task.response.location is not None:
-            keys.append(task.response.location)
-        for key in keys:
+        for key in body_keys(task):
             with suppress(OurFault):
                 await self.bodies.delete(key)

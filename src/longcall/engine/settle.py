@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from longcall.core import lifecycle
-from longcall.core.attempt import Outcome, drained, lost
+from longcall.core.attempt import Outcome, Responded, drained, lost
 from longcall.core.errors import OurFault
 from longcall.core.task import State, Task
 from longcall.engine import observe
@@ -81,7 +81,7 @@ class Settler:
         expired = lifecycle.expire(stored.task, self.clock.now())
         await self.owing.queue_for(expired)
         if await self.store.replace(expired, stored.tag):
-            observe.task_expired(expired)
+            observe.task_finished(expired)
 
     async def _forget_body(self, before: Task, after: Task) -> None:
         """Only the last response is kept; a body store that is away keeps one more."""
@@ -89,6 +89,14 @@ class Settler:
         if old is not None and old != new:
             with suppress(OurFault):
                 await self.bodies.delete(old)
+
+    async def _forget_late(self, outcome: Outcome, standing: Stored | None) -> None:
+        """Nobody will read a body that came too late: its key is its attempt's own, and another version settled that attempt."""
+        late = outcome.response.location if isinstance(outcome, Responded) else None
+        kept = standing.task.response.location if standing is not None and standing.task.response is not None else None
+        if late is not None and late != kept:
+            with suppress(OurFault):
+                await self.bodies.delete(late)
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> Task | None:
         while (stored := await self.store.get(claim.task_id)) is not None:
@@ -103,4 +111,5 @@ class Settler:
                 await self._forget_body(stored.task, settled)
                 return settled
         observe.outcome_late(claim.task_id, claim.attempt, outcome)
+        await self._forget_late(outcome, stored)
         return None

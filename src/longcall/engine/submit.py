@@ -1,9 +1,10 @@
 """Making a task through the API: queue first, then the record."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from longcall.core import lifecycle
-from longcall.core.errors import AlreadyExistsError, MayExistError, TooLargeError, UnavailableError
+from longcall.core.errors import AlreadyExistsError, MayExistError, OurFault, TooLargeError, UnavailableError
 from longcall.core.messages import TaskMessage, message_name, message_to_json
 from longcall.core.task import StoredBody, Task, TaskSpec, Unreadable
 from longcall.core.wire import body_digest, differing, dumps, spec_to_json
@@ -78,7 +79,20 @@ class Submitter:
             return await self._read_back(task, error)
         if stored is None:  # forgotten since: what was queued makes it anew
             raise MayExistError(task.id)
-        return Submitted(_same(stored.task, spec), created=stored.task.create_time == task.create_time)
+        ours = stored.task.create_time == task.create_time
+        if not ours:
+            await self._forget_body(task)
+        return Submitted(_same(stored.task, spec), created=ours)
+
+    async def _forget_body(self, task: Task) -> None:
+        """Delete the body of a submit that another one was quicker than: no record refers to it, and what was queued finds the other's.
+
+        Should that one be forgotten before the message comes, a task without a body is made, which never reaches its target: nobody was
+        promised another.
+        """
+        if not isinstance(task.spec, Unreadable) and isinstance(task.spec.request.body, StoredBody):
+            with suppress(OurFault):
+                await self.bodies.delete(body_key(task))
 
     async def _read_back(self, task: Task, error: UnavailableError) -> Submitted:
         try:

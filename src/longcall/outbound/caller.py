@@ -2,29 +2,47 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
+from typing import TypeVar
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
+from longcall.core import audience
 from longcall.core.attempt import Break, Broken, Outcome, Responded, Response, Trouble
+from longcall.core.audience import AccessTokenWanted, IdTokenWanted, Wanted
 from longcall.core.errors import LongcallError
 from longcall.core.request import Limits
-from longcall.core.task import MAX_INLINE_BYTES, OAuthToken, OidcToken, StoredBody
+from longcall.core.target import STRICT, TargetRules
+from longcall.core.task import MAX_INLINE_BYTES, StoredBody
 from longcall.core.text import duration_text
+from longcall.engine import observe
 from longcall.engine.chunks import begun
 from longcall.engine.ports import Bodies, CallRequest, Clock
-from longcall.outbound.connections import CAN_WATCH_SILENCE, FLIGHT, Flight, FlightRequest, SilenceWatch, new_socket
-from longcall.outbound.trouble import NotResentError, broken
+from longcall.outbound.connections import (
+    CAN_WATCH_SILENCE,
+    FLIGHT,
+    Flight,
+    FlightRequest,
+    SilenceWatch,
+    VettedResolver,
+    vetted_sockets,
+)
+from longcall.outbound.minted import NoTokenError
+from longcall.outbound.tokens import Tokens
+from longcall.outbound.trouble import NothingSentError, NotResentError, SilentError, broken
 
 POOLED_FOR = 2.0  # seconds; a connection idle for longer may be gone without a word
 CHUNK = 64 * 1024
 HEAD_LIMIT = 64 * 1024
 BODILESS = frozenset({204, 304})
+Awaited = TypeVar("Awaited")
 
 
 async def _never_again(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -46,12 +64,31 @@ class HttpCaller:
     bodies: Bodies
     clock: Clock
     max_response_bytes: int
+    rules: TargetRules
+    tokens: Tokens | None = None
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, bodies: Bodies, clock: Clock, max_response_bytes: int) -> AsyncIterator["HttpCaller"]:
-        """Make a caller with a connection pool of its own. Closing it closes every connection."""
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=POOLED_FOR, use_dns_cache=False, socket_factory=new_socket)
+    async def open(
+        cls,
+        bodies: Bodies,
+        clock: Clock,
+        max_response_bytes: int,
+        rules: TargetRules = STRICT,
+        tokens: Tokens | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> AsyncIterator["HttpCaller"]:
+        """Make a caller with a connection pool of its own; without `tokens` it has none. Closing it closes every connection.
+
+        Names are the system's to resolve.
+        """
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=POOLED_FOR,
+            use_dns_cache=False,
+            resolver=VettedResolver(rules, resolver or aiohttp.ThreadedResolver()),
+            socket_factory=vetted_sockets(rules),
+        )
         watch = SilenceWatch()
         async with aiohttp.ClientSession(
             connector=connector,
@@ -67,54 +104,108 @@ class HttpCaller:
         ) as session:
             sweep = asyncio.create_task(watch.sweep())
             try:
-                yield cls(session, watch, bodies, clock, max_response_bytes)
+                yield cls(session, watch, bodies, clock, max_response_bytes, rules, tokens)
             finally:
                 sweep.cancel()
 
     async def call(self, request: CallRequest, limits: Limits, on_sent: Callable[[datetime], None]) -> Outcome:
-        """Make one HTTP request and hold it until it ends. Raises nothing but cancellation: every end is an Outcome."""
-        if isinstance(request.request.auth, OidcToken | OAuthToken):
-            trouble = Trouble("NO_TOKEN", "no token for this target can be had here")
-            return Broken(Break.UNREACHABLE, trouble, self.clock.now())
+        """Make one HTTP request and hold it until it ends. Raises nothing but cancellation: every end is an Outcome.
+
+        Only a 401 to a token that was minted here is followed by a second request, with a fresh one, within the same clocks.
+        """
+        if forbidden := self.rules.refuse_url(request.request.url):
+            return Broken(Break.REFUSED, forbidden, self.clock.now())
+        sent = _Sent(on_sent)
+        total = asyncio.timeout(limits.total.total_seconds())
         try:
-            body = await self._body(request)
-        except LongcallError as error:
-            return Broken(Break.UNREACHABLE, Trouble("NO_BODY", f"the request's body can't be read here: {error}"), self.clock.now())
-        flight = Flight(self.clock.now, on_sent)
-        FLIGHT.set(flight)
-        idle = limits.idle.total_seconds() if limits.idle is not None and CAN_WATCH_SILENCE else None
-        total, silence = asyncio.timeout(limits.total.total_seconds()), None
-        try:
-            async with total, self.watch.over(flight, idle) as silence:
-                response = await self._exchange(request, limits, body)
+            async with total:
+                response = await self._exchange(request, limits, sent)
+        except NothingSentError as error:
+            return Broken(Break.UNREACHABLE, error.trouble, self.clock.now())
         except Exception as error:  # noqa: BLE001 — whatever it is, the call has ended and its outcome must be known
             now = self.clock.now()
             if total.expired():
-                return _out_of_time(limits, flight, now)
-            if silence is not None and silence.expired():
-                return _too_silent(limits, flight, now)
-            return broken(error, flight.sent_time, now)
-        return Responded(response, self.clock.now(), flight.sent_time)
+                return _out_of_time(limits, sent.time, now)
+            if isinstance(error, SilentError):
+                return _too_silent(limits, sent.time, now)
+            return broken(error, sent.time, now)
+        return Responded(response, self.clock.now(), sent.time)
 
-    async def _exchange(self, request: CallRequest, limits: Limits, body: bytes | AsyncIterator[bytes] | None) -> Response:
+    async def _exchange(self, request: CallRequest, limits: Limits, sent: "_Sent") -> Response:
+        wanted = audience.wanted(request.request)
+        token = await self._token(request, wanted, limits)
+        flight = Flight(self.clock.now, sent)
+        async with await self._head(request, limits, flight, await self._body(request), token) as response:
+            again = await self._again(request, wanted, limits, token) if response.status == HTTPStatus.UNAUTHORIZED else None
+            if again is None:
+                return await self._watched(flight, limits, self._received(response, request))
+        flight = Flight(self.clock.now, sent)
+        async with await self._head(request, limits, flight, *again) as response:
+            return await self._watched(flight, limits, self._received(response, request))
+
+    async def _token(self, request: CallRequest, wanted: Wanted | None, limits: Limits, rejected: str | None = None) -> str | None:
+        """The token that goes with the request, if any. Raises NoTokenError: a target that needs one is not called without."""
+        if wanted is None or (isinstance(wanted, IdTokenWanted) and wanted.implied and not (self.tokens and self.tokens.implied)):
+            return None
+        if self.tokens is None:
+            raise NoTokenError("no token for this target can be had here")
+        if isinstance(wanted, AccessTokenWanted) and audience.overheard(request.request.url):
+            raise NoTokenError("an access token is never sent over plain http, where others can read it: the URL must be https")
+        try:
+            async with asyncio.timeout(limits.connect.total_seconds()):
+                return await self.tokens.bearer(wanted, rejected=rejected)
+        except TimeoutError:
+            raise NoTokenError(f"no token for the target came within connectTimeout, {duration_text(limits.connect)}") from None
+
+    async def _again(
+        self, request: CallRequest, wanted: Wanted | None, limits: Limits, rejected: str | None
+    ) -> tuple[bytes | AsyncIterator[bytes] | None, str] | None:
+        """What to send once more after a 401: the body from its start, and a fresh token. None: no token was ours, or none is to be had."""
+        try:
+            token = await self._token(request, wanted, limits, rejected)
+            return (await self._body(request), token) if token else None
+        except NothingSentError:
+            return None
+
+    async def _head(
+        self, request: CallRequest, limits: Limits, flight: Flight, body: bytes | AsyncIterator[bytes] | None, token: str | None
+    ) -> aiohttp.ClientResponse:
+        """Send the request, and wait for the head of the answer."""
         asked = request.request
         silence = None if CAN_WATCH_SILENCE or limits.idle is None else limits.idle.total_seconds()
-        async with self.session.request(
+        FLIGHT.set(flight)
+        sending = self.session.request(
             asked.method,
             URL(asked.url, encoded=asked.url.isascii()),  # as given: quoting it anew would break a signed URL
-            headers=_headers(request),
+            headers=_headers(request, token),
             data=body,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect.total_seconds(), sock_read=silence),
-        ) as response:
-            return await self._received(response, request)
+        )
+        return await self._watched(flight, limits, sending)
+
+    async def _watched(self, flight: Flight, limits: Limits, work: Awaitable[Awaited]) -> Awaited:
+        """Do it under the idle clock. Raises SilentError when that strikes."""
+        if limits.idle is None or not CAN_WATCH_SILENCE:
+            return await work
+        silence = None
+        try:
+            async with self.watch.over(flight, limits.idle.total_seconds()) as silence:
+                return await work
+        except Exception as error:
+            if silence is not None and silence.expired():
+                raise SilentError from error
+            raise
 
     async def _body(self, request: CallRequest) -> bytes | AsyncIterator[bytes] | None:
-        """What to send; a stored body is known to be there before the target is called. Raises NotFoundError, UnavailableError."""
+        """What to send; a stored body is known to be there before the target is called. Raises NothingSentError."""
         body = request.request.body
         if not isinstance(body, StoredBody):
             return body or None
-        return await begun(self.bodies.open(request.body_key or ""))
+        try:
+            return await begun(self.bodies.open(request.body_key or ""))
+        except LongcallError as error:
+            raise NothingSentError(Trouble("NO_BODY", f"the request's body can't be read here: {error}")) from error
 
     async def _received(self, response: aiohttp.ClientResponse, request: CallRequest) -> Response:
         body = _Body(response, self.max_response_bytes)
@@ -137,12 +228,25 @@ class HttpCaller:
         """Stream a large body to the body store. None when that store failed: the target's work is done, so its call does not fail."""
         try:
             await self.bodies.put(key, body.all_after(start))
-        except Exception:  # noqa: BLE001 — of whatever kind: ours is the fault, or the target's, which `broken` holds
+        except Exception as error:  # noqa: BLE001 — of whatever kind: ours is the fault, or the target's, which `broken` holds
             if body.broken is not None:
                 raise body.broken from None
+            observe.out_of_reach("body store", error)
             await body.drop_rest()
             return None
         return key
+
+
+@dataclass
+class _Sent:
+    """When the attempt's last request began to be written; None while nothing was sent."""
+
+    tell: Callable[[datetime], None]
+    time: datetime | None = None
+
+    def __call__(self, time: datetime) -> None:
+        self.time = time
+        self.tell(time)
 
 
 class _Body:
@@ -196,8 +300,10 @@ def _readable(value: str) -> str:
     return value.encode(errors="surrogateescape").decode("latin-1") if not value.isascii() else value
 
 
-def _headers(request: CallRequest) -> CIMultiDict[str]:
+def _headers(request: CallRequest, token: str | None) -> CIMultiDict[str]:
     headers = CIMultiDict(request.headers)
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     if isinstance(request.request.body, StoredBody):
         headers["Content-Length"] = str(request.request.body.size)
     return headers
@@ -209,14 +315,14 @@ def _ends_by_closing(response: aiohttp.ClientResponse) -> bool:
     return not framed and response.status not in BODILESS and response.method != "HEAD"
 
 
-def _out_of_time(limits: Limits, flight: Flight, now: datetime) -> Broken:
+def _out_of_time(limits: Limits, sent_time: datetime | None, now: datetime) -> Broken:
     clock, code = ("taskTimeout", "TASK_TIMEOUT") if limits.by_task else ("attemptTimeout", "ATTEMPT_TIMEOUT")
     trouble = Trouble(code, f"not complete when {clock} was over, {duration_text(limits.total)} into the attempt")
-    if flight.sent_time is None:
+    if sent_time is None:
         return Broken(Break.UNREACHABLE, trouble, now)
-    return Broken(Break.TIMED_OUT, trouble, now, flight.sent_time)
+    return Broken(Break.TIMED_OUT, trouble, now, sent_time)
 
 
-def _too_silent(limits: Limits, flight: Flight, now: datetime) -> Broken:
+def _too_silent(limits: Limits, sent_time: datetime | None, now: datetime) -> Broken:
     said = f"not a byte from the target for {duration_text(limits.idle or limits.total)} (idleTimeout)"
-    return Broken(Break.TIMED_OUT, Trouble("IDLE_TIMEOUT", said), now, flight.sent_time)
+    return Broken(Break.TIMED_OUT, Trouble("IDLE_TIMEOUT", said), now, sent_time)

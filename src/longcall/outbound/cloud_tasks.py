@@ -17,7 +17,6 @@ from longcall.core.text import bytes_text, time_text
 from longcall.core.wire import dumps
 
 WRITE_LIMIT = 5.0  # seconds
-GOOGLE = "https://cloudtasks.googleapis.com"
 # The most a task may have. When an HTTP task's passes, the queue stops listening, and the call goes on.
 APP_ENGINE_DEADLINE, HTTP_DEADLINE = "86415s", "1800s"
 Authorize = Callable[[], Awaitable[str]]

@@ -1,7 +1,6 @@
-"""Sockets to targets: kept alive on the way, and watched for silence."""
+"""Sockets to targets: only to vetted addresses, kept alive on the way, and watched for silence."""
 
 import asyncio
-import ipaddress
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiohttp import ClientRequest, ClientResponse
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
+
+from longcall.core.target import TargetRules
 
 # Clouds drop a silent flow after 4 to 20 minutes without a word; HTTP clients do not turn keepalive on by themselves.
 KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TIMES = 30, 15, 5
@@ -24,16 +26,52 @@ CAN_WATCH_SILENCE = hasattr(socket, "TCP_INFO")
 
 
 class ForbiddenAddressError(OSError):
-    """Nobody calls this address from here: it is link-local, where clouds keep their metadata servers."""
+    """The rules forbid to call this address."""
 
 
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
-def new_socket(info: AddressInfo) -> socket.socket:
-    """Make a socket with keepalive after 30 s, every 15 s, 5 times, and a user timeout to match."""
-    family, kind, protocol, _, address = info
-    refuse_forbidden(address[0])
+class VettedResolver(AbstractResolver):
+    """Resolves a name once for a connection, and gives its addresses on only if every one of them may be called.
+
+    One forbidden address refuses the name: an honest name has none, and which of several is connected to is left to chance.
+    """
+
+    def __init__(self, rules: TargetRules, resolver: AbstractResolver) -> None:
+        self._rules = rules
+        self._resolver = resolver
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """Look the name up. Raises ForbiddenAddressError, and OSError for a name that is not found."""
+        found = await self._resolver.resolve(host, port, family)
+        for each in found:
+            if trouble := self._rules.refuse_address(each["host"]):
+                raise ForbiddenAddressError(f"{host} leads to {each['host']}, and {trouble.message}")
+        return found
+
+    async def close(self) -> None:
+        """Release the resolver."""
+        await self._resolver.close()
+
+
+def vetted_sockets(rules: TargetRules) -> Callable[[AddressInfo], socket.socket]:
+    """What makes every socket, just before it is connected to the very address that it is given: no name is looked up after this.
+
+    An address in the URL never meets the resolver; it is vetted here.
+    """
+
+    def new_socket(info: AddressInfo) -> socket.socket:
+        if trouble := rules.refuse_address(info[4][0]):
+            raise ForbiddenAddressError(trouble.message)
+        return _kept_alive(info)
+
+    return new_socket
+
+
+def _kept_alive(info: AddressInfo) -> socket.socket:
+    """A socket with keepalive after 30 s, every 15 s, 5 times, and a user timeout to match."""
+    family, kind, protocol, _, _ = info
     made = socket.socket(family, kind, protocol)
     made.setblocking(False)  # noqa: FBT003 — the standard library's own signature
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -47,14 +85,6 @@ def new_socket(info: AddressInfo) -> socket.socket:
         if hasattr(socket, option):  # Linux has them all, macOS not
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return made
-
-
-def refuse_forbidden(address: str) -> None:
-    """Raise ForbiddenAddressError for a link-local address, v4 in v6 unwrapped."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    inner = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped else found
-    if inner.is_link_local:
-        raise ForbiddenAddressError(f"{address} is a link-local address, which is never called")
 
 
 @dataclass(eq=False)

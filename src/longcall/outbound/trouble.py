@@ -2,12 +2,27 @@
 
 import errno
 import ssl
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import aiohttp
 
 from longcall.core.attempt import Break, Broken, Trouble
+from longcall.core.errors import LongcallError
+from longcall.core.hints import looks_like
+from longcall.core.target import FORBIDDEN_ADDRESS
 from longcall.outbound.connections import ForbiddenAddressError
+
+
+class NothingSentError(LongcallError):
+    """Nothing could be sent; `trouble` says what was missing."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        super().__init__(trouble.message)
+
+
+class SilentError(Exception):
+    """The idle clock struck."""
 
 
 class NotResentError(aiohttp.ClientError):
@@ -17,11 +32,11 @@ class NotResentError(aiohttp.ClientError):
 def broken(error: BaseException, sent_time: datetime | None, now: datetime) -> Broken:
     """Tell what became of a call that ended with this exception. `sent_time` None: the connection never stood, so nothing was sent."""
     cause = error.__cause__ if isinstance(error, NotResentError) and error.__cause__ else error
-    if isinstance(forbidden := getattr(cause, "os_error", cause), ForbiddenAddressError):
-        return Broken(Break.REFUSED, Trouble("FORBIDDEN_ADDRESS", str(forbidden)), now)
+    if sent_time is None and isinstance(forbidden := getattr(cause, "os_error", cause), ForbiddenAddressError):
+        return Broken(Break.REFUSED, Trouble(FORBIDDEN_ADDRESS, str(forbidden)), now)
     if sent_time is None:
         return Broken(Break.UNREACHABLE, _unreachable(cause), now)
-    return Broken(Break.DISCONNECTED, _disconnected(cause, (now - sent_time).total_seconds()), now, sent_time)
+    return Broken(Break.DISCONNECTED, _disconnected(cause, now - sent_time), now, sent_time)
 
 
 def _unreachable(error: BaseException) -> Trouble:
@@ -44,19 +59,22 @@ def _unreachable(error: BaseException) -> Trouble:
             return Trouble("NO_CONNECTION", f"no connection: {_said(error)}")
 
 
-def _disconnected(error: BaseException, seconds: float) -> Trouble:
-    into = f"{seconds:.1f} s into the call"
+def _disconnected(error: BaseException, open_for: timedelta) -> Trouble:
+    into, hint = f"{open_for.total_seconds():.1f} s into the call", looks_like(open_for)
     match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            why = _unreachable(error)
+            return Trouble(why.code, f"the target answered 401, and a second try with a fresh token did not reach it: {why.message}")
         case aiohttp.ServerDisconnectedError():
-            return Trouble("CLOSED", f"the target closed the connection {into}, before it answered")
+            return Trouble("CLOSED", f"the target closed the connection {into}, before it answered", hint)
         case OSError(errno=errno.ECONNRESET | errno.EPIPE):
-            return Trouble("RESET", f"the connection was reset {into}")
+            return Trouble("RESET", f"the connection was reset {into}", hint)
         case OSError(errno=errno.ETIMEDOUT):
             return Trouble("NO_SIGN_OF_LIFE", f"the target's machine stopped answering keepalives {into}", "it may be down or cut off")
         case aiohttp.ClientOSError():
-            return Trouble("CLOSED", f"the connection was closed {into}, while the request was being written")
+            return Trouble("CLOSED", f"the connection was closed {into}, while the request was being written", hint)
         case aiohttp.ClientPayloadError():
-            return Trouble("CUT", f"the response broke off {into}, before it was complete")
+            return Trouble("CUT", f"the response broke off {into}, before it was complete", hint)
         case aiohttp.ClientResponseError():
             return Trouble("BAD_HTTP", f"what came back {into} is no HTTP response: {_first_line(error.message)}")
         case _:

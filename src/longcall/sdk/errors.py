@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from longcall.core.errors import CallerMistake, LongcallError, OurFault, UnavailableError
+from longcall.core.errors import LongcallError, OurFault, UnavailableError
 from longcall.core.task import Failure
 
 if TYPE_CHECKING:
@@ -45,12 +45,6 @@ class NoResponseError(LongcallError):
         self.task = task
         why = f"{task.failure.reason}: {task.failure.message}" if task.failure else f"it is {task.state}"
         super().__init__(f"task {task.id} has no response: {why}; has_response tells")
-
-
-class UnauthenticatedError(CallerMistake):
-    """The server wants a token."""
-
-    code = "UNAUTHENTICATED"
 
 
 class ResourceExhaustedError(UnavailableError):

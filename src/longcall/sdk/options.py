@@ -147,7 +147,8 @@ def _callback(asked: Callback | str) -> Json:
     usual = Callback(asked.url)
     return _given(
         {
-            "url": asked.url,
+            "url": asked.url or None,
+            "pubsub": None if asked.topic is None else {"topic": asked.topic},
             "on": None if tuple(asked.on) == usual.on else list(asked.on),
             "secret": None if asked.secret == usual.secret else asked.secret,
             "headers": dict(asked.headers) or None,

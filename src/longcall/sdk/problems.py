@@ -12,11 +12,12 @@ from longcall.core.errors import (
     OurFault,
     PermissionDeniedError,
     TooLargeError,
+    UnauthenticatedError,
     UnavailableError,
     UnsupportedTypeError,
 )
 from longcall.core.wire import Json, loads
-from longcall.sdk.errors import NotLongcallError, ResourceExhaustedError, UnauthenticatedError
+from longcall.sdk.errors import NotLongcallError, ResourceExhaustedError
 from longcall.sdk.messages import Answer
 
 OK, CREATED, UNAUTHORIZED, FORBIDDEN, SERVER_ERRORS = 200, 201, 401, 403, 500

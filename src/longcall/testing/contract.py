@@ -1,7 +1,7 @@
 """What every store promises. There is one suite, and no store is excused from any of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -107,6 +107,22 @@ def wanted(task: Task, query: Query) -> bool:
 
 
 OPEN, ENDED = frozenset({State.SCHEDULED, State.RUNNING}), frozenset({State.FAILED, State.SUCCEEDED, State.CANCELLED})
+
+
+def queries() -> Iterator[Query]:
+    """Every filter by itself and with every other: what a store may be asked for."""
+    axes: tuple[tuple[Any, ...], ...] = (
+        (Kind.CALL, Kind.CALLBACK),
+        (frozenset(), frozenset({State.FAILED}), OPEN, ENDED),
+        (None, ("team", "ml"), ("env", "ml"), ("team", "nobody")),
+        (None, "status"),
+        (None, "a.example"),
+        (None, at(5)),
+        (None, at(20)),
+        (None, at(40)),
+        (None, at(300 + 50)),
+    )
+    return (replace(Query(*facts), limit=7) for facts in product(*axes))
 
 
 async def waiting(store: Store, after: int, task_id: str = "a") -> "asyncio.Task[Stored | None]":
@@ -355,19 +371,7 @@ class StoreContract:
         tasks = population(make)
         await fill(store, tasks)
         newest_first = sorted(tasks, key=lambda task: (task.create_time, task.id), reverse=True)
-        axes: tuple[tuple[Any, ...], ...] = (
-            (Kind.CALL, Kind.CALLBACK),
-            (frozenset(), frozenset({State.FAILED}), OPEN, ENDED),
-            (None, ("team", "ml"), ("env", "ml"), ("team", "nobody")),
-            (None, "status"),
-            (None, "a.example"),
-            (None, at(5)),
-            (None, at(20)),
-            (None, at(40)),
-            (None, at(300 + 50)),
-        )
-        for facts in product(*axes):
-            query = replace(Query(*facts), limit=7)
+        for query in queries():
             expected = [task.id for task in newest_first if wanted(task, query)]
             assert [task for page in await all_pages(store, query) for task in page] == expected, query
 

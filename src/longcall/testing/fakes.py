@@ -124,9 +124,10 @@ class FakeQueue:
 
 @dataclass
 class FakeBodies:
-    """Bodies in memory."""
+    """Bodies in memory. With `links_to`, a URL, they have links below it."""
 
     kept: dict[str, bytes] = field(default_factory=dict)
+    links_to: str | None = None
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Keep a body."""
@@ -141,3 +142,10 @@ class FakeBodies:
     async def delete(self, key: str) -> None:
         """Forget a body."""
         self.kept.pop(key, None)
+
+    async def ping(self) -> None:
+        """A dictionary is always in reach."""
+
+    async def link(self, key: str, seconds: int) -> str | None:
+        """A URL that says how long it would be good for."""
+        return None if self.links_to is None else f"{self.links_to}/{key}?seconds={seconds}"

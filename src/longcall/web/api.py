@@ -6,8 +6,9 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
@@ -17,18 +18,64 @@ from longcall.core import target, wire
 from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError
 from longcall.core.task import Kind, State, Task
 from longcall.engine import ports
+from longcall.engine.changes import Changes
 from longcall.engine.control import Control
+from longcall.engine.events import SILENCE, TaskEvents
 from longcall.engine.ports import Clock
 from longcall.engine.requeue import Requeue
 from longcall.engine.submit import Submitter
-from longcall.web import body, fields, problems
+from longcall.web import body, events, fields, problems
 from longcall.web.mistakes import mistakes
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader, TaskIn
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_PROBLEM: dict[str, Any] = {"content": {"application/problem+json": {}}}
-_COMMON: dict[int | str, dict[str, Any]] = {400: {"description": "Invalid", **_PROBLEM}, 503: {"description": "Out of reach", **_PROBLEM}}
+_REF = "#/components/schemas/{model}"
+_TEXT, _TIME, _COUNT, _OBJECT = (
+    {"type": "string"},
+    {"type": "string", "format": "date-time"},
+    {"type": "integer", "minimum": 0},
+    {"type": "object"},
+)
+_PROBLEM_FIELDS = {"type": _TEXT, "title": _TEXT, "status": _COUNT, "detail": _TEXT, "instance": _TEXT, "code": _TEXT}
+_PROBLEM: dict[str, Any] = {
+    "content": {"application/problem+json": {"schema": {"type": "object", "properties": _PROBLEM_FIELDS, "required": [*_PROBLEM_FIELDS]}}}
+}
+# What every view of a task has, at least; docs/reference.md tells of the rest.
+_VIEW_FIELDS: dict[str, Any] = {
+    "id": _TEXT,
+    "state": {"enum": [*State]},
+    "kind": {"enum": [*Kind]},
+    "version": {"type": "integer", "minimum": 1},
+    "createTime": _TIME,
+    "updateTime": _TIME,
+    "attemptCount": _COUNT,
+    "links": _OBJECT,
+}
+_VIEW = {"type": "object", "properties": _VIEW_FIELDS, "required": [*_VIEW_FIELDS]}
+_PAGE = {
+    "type": "object",
+    "properties": {"tasks": {"type": "array", "items": _VIEW}, "nextPageToken": _TEXT},
+    "required": ["tasks", "nextPageToken"],
+}
+_COMMON: dict[int | str, dict[str, Any]] = {
+    400: {"description": "Invalid", **_PROBLEM},
+    401: {"description": "Nobody is known to be calling", **_PROBLEM},
+    403: {"description": "Not allowed", **_PROBLEM},
+    431: {"description": "Too large a head", **_PROBLEM},
+    503: {"description": "Out of reach", **_PROBLEM},
+}
+_BODY: dict[int | str, dict[str, Any]] = {
+    408: {"description": "The body came too slowly", **_PROBLEM},
+    413: {"description": "Too large", **_PROBLEM},
+    415: {"description": "Not JSON", **_PROBLEM},
+}
+
+
+def _good(schema: dict[str, Any], status: int = 200, description: str = "Done") -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": description, "content": {"application/json": {"schema": schema}}}}
+
+
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "No such task", **_PROBLEM}}
 
 
@@ -84,6 +131,14 @@ class ListQuery(_Given):
         )
 
 
+_QUERIES: dict[str, type[BaseModel]] = {
+    "/v1/tasks": ListQuery,
+    "/v1/tasks/{task_id}": ReadQuery,
+    "/v1/tasks/{task_id}/events": events.TaskEventsQuery,
+    "/v1/events": events.ChangesQuery,
+}
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the API calls and renders with."""
@@ -94,6 +149,9 @@ class Parts:
     clock: Clock
     reader: Reader
     renderer: Renderer
+    asks_for_token: bool = False
+    silence: float = SILENCE  # seconds until a stream without events gives a sign of life
+    short: bool = False  # answers are collected and sent whole, as App Engine does: a stream ends after its first events
 
     async def view(self, task: Task) -> wire.Json:
         """A task with its callbacks, as readers see it."""
@@ -102,24 +160,54 @@ class Parts:
 
 def make(parts: Parts) -> FastAPI:
     """The API as an ASGI app."""
-    api = FastAPI(title="Longcall", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    known = [Security(HTTPBearer(auto_error=False))] if parts.asks_for_token else []  # says so in the schema; the gate has asked before
+    api = FastAPI(title="Longcall", openapi_url="/openapi.json", docs_url=None, redoc_url=None, dependencies=known)
     for kind in (LongcallError, HTTPException, Exception):
         api.add_exception_handler(kind, problems.answer)
     api.add_exception_handler(RequestValidationError, _mistaken)
+    _publish(api, TaskIn, RequeueIn)
     _add_create(api, parts)
     _add_verbs(api, parts)
     _add_reads(api, parts)
+    events.add(api, _streams(parts), _COMMON, _NOT_FOUND)
     return api
 
 
+def _publish(api: FastAPI, *models: type[BaseModel]) -> None:
+    """Say in the schema what lies deeper in bodies that we read ourselves."""
+    made = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made()
+        known = schema.setdefault("components", {}).setdefault("schemas", {})
+        for model in models:
+            known.update(model.model_json_schema(ref_template=_REF).get("$defs", {}))
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign] # https://fastapi.tiangolo.com/how-to/extending-openapi/
+
+
+def _body_of(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template=_REF)
+    schema.pop("$defs", None)
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def _streams(parts: Parts) -> events.Streams:
+    silence = events.SHORT if parts.short else parts.silence
+    watch, changes = TaskEvents(parts.control, silence), Changes(parts.control, silence)
+    return events.Streams(watch, changes, parts.view, parts.renderer.row, parts.short)
+
+
 def _add_create(api: FastAPI, parts: Parts) -> None:
-    asked = {"requestBody": {"required": True, "content": {"application/json": {"schema": TaskIn.model_json_schema()}}}}
     conflict: dict[int | str, dict[str, Any]] = {
         409: {"description": "Exists and differs", **_PROBLEM},
-        413: {"description": "Too large", **_PROBLEM},
+        429: {"description": "Too often", **_PROBLEM},
     }
 
-    @api.post("/v1/tasks", status_code=201, responses={**_COMMON, **conflict, 200: {"description": "It existed"}}, openapi_extra=asked)
+    answers = {**_good(_VIEW, 201, "Made"), **_good(_VIEW, description="It existed"), **_COMMON, **_BODY, **conflict}
+
+    @api.post("/v1/tasks", status_code=201, responses=answers, openapi_extra=_body_of(TaskIn, required=True))
     async def create_task(request: Request) -> Response:
         """Create a task. The same again answers 200 with the task that exists."""
         task_id, spec = parts.reader.task(await body.read_json(request), parts.clock.now())
@@ -131,20 +219,21 @@ def _add_create(api: FastAPI, parts: Parts) -> None:
 
 def _add_verbs(api: FastAPI, parts: Parts) -> None:
     responses = {**_COMMON, **_NOT_FOUND, 409: {"description": "Not in a state for that", **_PROBLEM}}
+    viewed = {**responses, **_good(_VIEW)}
 
-    @api.post("/v1/tasks:requeue", responses=_COMMON)
+    @api.post("/v1/tasks:requeue", responses={**_COMMON, **_BODY, **_good(_OBJECT)}, openapi_extra=_body_of(RequeueIn, required=False))
     async def requeue(request: Request) -> Response:
         """Queue again whatever is overdue by five minutes: the way back after a purge. With `dryRun`, only say what."""
         asked = _read_body(RequeueIn, await body.read_json(request, empty={}))
         found = await parts.requeue(dry_run=asked.dry_run)
         return _json({"dryRun": asked.dry_run, "waiting": found.waiting, "running": found.running, "untold": found.untold})
 
-    @api.post("/v1/tasks/{task_id}:cancel", responses=responses)
+    @api.post("/v1/tasks/{task_id}:cancel", responses=viewed)
     async def cancel(task_id: str) -> Response:
         """Cancel a task. A running call is closed by its runner within two seconds; the target may go on working."""
         return _json(await parts.view(await parts.control.cancel(task_id)))
 
-    @api.post("/v1/tasks/{task_id}:retry", responses=responses)
+    @api.post("/v1/tasks/{task_id}:retry", responses=viewed)
     async def retry(task_id: str) -> Response:
         """Run a failed or cancelled task again, a waiting one now."""
         return _json(await parts.view(await parts.control.retry(task_id)))
@@ -164,23 +253,27 @@ def _read_body(model: type[Model], data: object) -> Model:
 
 
 def _add_reads(api: FastAPI, parts: Parts) -> None:
-    @api.get("/v1/tasks", responses=_COMMON)
+    @api.get("/v1/tasks", responses={**_COMMON, **_good(_PAGE)})
     async def list_tasks(query: Annotated[ListQuery, Query()]) -> Response:
         """List tasks, newest first, without bodies and attempts."""
         page = await parts.control.page(query.to_query(parts.clock.now()))
         return _json({"tasks": [parts.renderer.row(task) for task in page.tasks], "nextPageToken": page.next_token})
 
-    @api.get("/v1/tasks/{task_id}", responses={**_COMMON, **_NOT_FOUND})
+    @api.get("/v1/tasks/{task_id}", responses={**_COMMON, **_NOT_FOUND, **_good(_VIEW)})
     async def get_task(task_id: str, query: Annotated[ReadQuery, Query()]) -> Response:
         """Read a task; with `wait`, once it has ended or the time is up."""
         patience = query.wait.total_seconds() if query.wait is not None else 0
         return _json(await parts.view(await parts.control.read(task_id, patience)))
 
-    @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND}, response_class=StreamingResponse)
+    link: dict[int | str, dict[str, Any]] = {302: {"description": "It is read at this URL, which is good for five minutes"}}
+
+    @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND, **link}, response_class=StreamingResponse)
     async def get_response(task_id: str) -> Response:
         """The body of the last response, as it came. It never runs in this origin."""
-        task, chunks = await parts.control.body(task_id)
-        return StreamingResponse(chunks, headers=_harmless(task.response.headers if task.response else {}))
+        task, where = await parts.control.body(task_id)
+        if isinstance(where, str):
+            return Response(status_code=302, headers={"location": where, "cache-control": "no-store", "referrer-policy": "no-referrer"})
+        return StreamingResponse(where, headers=_harmless(task.response.headers if task.response else {}))
 
 
 def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of header names
@@ -190,7 +283,7 @@ def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of he
         **kept,
         "content-disposition": "attachment",
         "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox",
+        "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
     }
 
 
@@ -218,5 +311,5 @@ def _json(value: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, 
 
 async def _mistaken(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    model = ReadQuery if "task_id" in request.path_params else ListQuery
+    model = _QUERIES.get(getattr(request.scope.get("route"), "path", ""))
     return await problems.answer(request, mistakes([each | {"loc": each["loc"][1:]} for each in found], model))

@@ -1,7 +1,7 @@
 """The ASGI app: the queue's door and the health checks at once, the API when it is first asked for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
@@ -13,9 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longcall.core.errors import LongcallError, UnavailableError
 from longcall.core.wire import dumps
-from longcall.engine.ports import Queue, Store
+from longcall.engine.ports import Bodies, Queue, Store
 from longcall.web import problems
 from longcall.web.dispatch import DispatchDoor
+from longcall.web.edge import Edge
+from longcall.web.login import Login
 
 
 @dataclass
@@ -38,20 +40,22 @@ class Lazy:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether what a runner needs is in reach."""
+    """Whether what a runner needs is in reach. Everybody may ask; `reasons`: whether they are told why it is not."""
 
     store: Store
+    bodies: Bodies
     queue: Queue
     queues: tuple[str, ...]
+    reasons: bool = True
     limit: float = 5.0  # seconds
 
     async def answer(self, _: Request) -> Response:
         """200, or 503 naming what is out of reach."""
-        checks = {"store": self.store.ping(), **{name: self.queue.ping(name) for name in self.queues}}
+        checks = {"store": self.store.ping(), "bodies": self.bodies.ping(), **{name: self.queue.ping(name) for name in self.queues}}
         found = await asyncio.gather(*(self._tried(check) for check in checks.values()))
         away = {name: trouble for name, trouble in zip(checks, found, strict=True) if trouble}
         if away:
-            raise UnavailableError("; ".join(f"{name}: {trouble}" for name, trouble in away.items()))
+            raise UnavailableError("; ".join(f"{name}: {trouble if self.reasons else 'out of reach'}" for name, trouble in away.items()))
         return Response(dumps({"ready": True}), media_type="application/json")
 
     async def _tried(self, check: Awaitable[None]) -> str:
@@ -63,17 +67,31 @@ class Readiness:
         return ""
 
 
-def make(door: DispatchDoor, readiness: Readiness, api: Lazy) -> Starlette:
-    """Put the doors together. Whatever is not named here is the API's."""
-    return Starlette(
-        routes=[
-            Route("/dispatch", door.answer, methods=["POST"]),
-            Route("/healthz", _healthy),
-            Route("/readyz", readiness.answer),
-            Mount("/", api),
-        ],
-        exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
+def make(
+    door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None, published: Mapping[str, object] | None = None
+) -> ASGIApp:
+    """Put the doors together. Whatever is not named here is behind the gate. `published`: JSON that anybody may read, by its path."""
+    logins = [Route("/login", login.answer, methods=["GET", "POST"]), Route("/logout", login.end, methods=["POST"])] if login else []
+    return Edge(
+        Starlette(
+            routes=[
+                Route("/dispatch", door.answer, methods=["POST"]),
+                Route("/healthz", _healthy),
+                Route("/readyz", readiness.answer),
+                *logins,
+                *(Route(path, _json(content)) for path, content in (published or {}).items()),
+                Mount("/", behind),
+            ],
+            exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
+        )
     )
+
+
+def _json(content: object) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return Response(dumps(content), media_type="application/json")
+
+    return answer
 
 
 async def _healthy(_: Request) -> Response:

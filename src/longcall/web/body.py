@@ -1,25 +1,49 @@
 """Reading a request's body: its size, its type, and JSON as RFC 8259 has it."""
 
+import asyncio
+from dataclasses import dataclass
+
 from starlette.requests import Request
 
-from longcall.core.errors import FieldError, InvalidArgumentError, TooLargeError, UnsupportedTypeError
+from longcall.core.errors import FieldError, InvalidArgumentError, SlowSenderError, TooLargeError, UnsupportedTypeError
 from longcall.core.task import MAX_REQUEST_BYTES
-from longcall.core.wire import loads
+from longcall.core.wire import MAX_DEPTH, is_deep, loads
 
 # A request body of 20 MiB in base64, and room for the rest of the task.
 MAX_BODY = MAX_REQUEST_BYTES * 4 // 3 + 1024 * 1024
 
 
-async def read(request: Request) -> bytes:
-    """The whole body. Raises TooLargeError before it is all read."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slow a sender may be: so many seconds without a byte, and on average so many bytes a second after the first of these."""
+
+    silence: float = 30.0
+    bytes_per_second: float = 16 * 1024
+
+    def deadline(self, start: float, now: float, got: int) -> float:
+        """When to give up."""
+        return min(now + self.silence, start + self.silence + got / self.bytes_per_second)
+
+
+PACE = Pace()
+
+
+async def read(request: Request, pace: Pace = PACE, most: int = MAX_BODY) -> bytes:
+    """The whole body. Raises TooLargeError before it is all read, SlowSenderError when it does not come."""
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > MAX_BODY:
-        raise TooLargeError(f"the body has {announced} bytes, and at most {MAX_BODY} are taken")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLargeError(f"the body has more than the {MAX_BODY} bytes that are taken")
+    if announced.isdigit() and int(announced) > most:
+        raise TooLargeError(f"the body has {announced} bytes, and at most {most} are taken")
+    body, loop = bytearray(), asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        async with asyncio.timeout_at(pace.deadline(start, start, 0)) as clock:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise TooLargeError(f"the body has more than the {most} bytes that are taken")
+                clock.reschedule(pace.deadline(start, loop.time(), len(body)))
+    except TimeoutError:
+        raise SlowSenderError(f"the body came too slowly: {len(body)} bytes in {loop.time() - start:.0f} s, and then none") from None
     return bytes(body)
 
 
@@ -35,6 +59,9 @@ async def read_json(request: Request, empty: object = None) -> object:
 def parse(raw: bytes) -> object:
     """JSON, or InvalidArgumentError with the place where it breaks."""
     try:
-        return loads(raw)
+        data = loads(raw)
     except ValueError as error:
         raise InvalidArgumentError(FieldError("", f"this is not JSON: {error}")) from None
+    if is_deep(data):
+        raise InvalidArgumentError(FieldError("", f"this is JSON nested more than {MAX_DEPTH} deep"))
+    return data

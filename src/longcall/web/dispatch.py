@@ -1,6 +1,6 @@
 """The queue's door: POST /dispatch."""
 
-import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,6 +16,7 @@ from longcall.core.wire import dumps
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.ports import Clock
 from longcall.web import body, problems
+from longcall.web.queue_door import QueueDoor
 from longcall.web.schema import Reader
 
 
@@ -26,22 +27,23 @@ class DispatchDoor:
     dispatcher: Dispatcher
     clock: Clock
     reader: Reader
-    secret: str
+    doors: Sequence[QueueDoor]
     queue_parent: str
 
     async def answer(self, request: Request) -> Response:
         """Answer one delivery: 200 or 429; 403 when it is not from the queue; 500, never 503, which throttles a whole App Engine queue."""
-        self._admit(request)
         try:
+            await self._admit(request)
             answer = await self.dispatcher.dispatch(self._delivery(request, await body.read(request)))
         except OurFault as error:
             return problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, str(error), request.url.path)
         return Response(dumps(answer.details), answer.status, media_type="application/json")
 
-    def _admit(self, request: Request) -> None:
-        given = request.headers.get("longcall-queue-secret", "")
-        if not self.secret or not hmac.compare_digest(given.encode(), self.secret.encode()):
-            raise PermissionDeniedError
+    async def _admit(self, request: Request) -> None:
+        for door in self.doors:
+            if await door.opens(request.headers):
+                return
+        raise PermissionDeniedError
 
     def _delivery(self, request: Request, raw: bytes) -> Delivery:
         match self._read(raw):

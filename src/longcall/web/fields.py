@@ -3,12 +3,12 @@
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from longcall.core.retry import RETRYABLE_BREAKS, is_retryable
+from longcall.core.target import Place, TargetRules
 from longcall.core.task import MAX_AHEAD, MAX_ATTEMPT, MAX_REQUEST_BYTES
 from longcall.core.text import duration_text, parse_bytes, parse_duration, parse_time, time_text
 
@@ -17,6 +17,8 @@ MAX_HEADERS_BYTES = 80 * 1024
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 _LABEL = re.compile(r"[^:\s]{1,63}")
+# https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+_TOPIC = re.compile(r"projects/[a-z0-9:.-]{1,100}/topics/(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}")
 _OURS = ("longcall-", "x-cloudtasks-", "x-appengine-", "x-google-")
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"})
 
@@ -87,20 +89,16 @@ def _between(low: timedelta, high: timedelta) -> Any:  # noqa: ANN401 — what p
     return AfterValidator(check)
 
 
-def _url(url: str) -> str:
+def _url(url: str, info: ValidationInfo) -> str:
     if len(url) > MAX_URL:
         raise refuse(f"a URL has at most {MAX_URL} characters, and this one has {len(url)}")
     try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
+        Place.of(url)
     except ValueError as error:
-        raise refuse(f"this is no URL: {error}") from None
-    if parts.scheme not in {"http", "https"}:
-        raise refuse("a URL starts with http:// or https://")
-    if not usable or re.search(r"[\x00-\x20\x7f\\]", url):
-        raise refuse("this is no URL: it needs a host, and no spaces")
-    if parts.username is not None or parts.password is not None:
-        raise refuse("a URL carries no user and password: put them into an Authorization header")
+        raise refuse(str(error)) from None
+    rules: TargetRules | None = (info.context or {}).get("rules")
+    if rules is not None and (forbidden := rules.refuse_url(url)):
+        raise refuse(forbidden.message)
     return url
 
 
@@ -148,6 +146,12 @@ def _retry_on(item: str) -> str:
     return item
 
 
+def _topic(text: str) -> str:
+    if not _TOPIC.fullmatch(text):
+        raise refuse(f"a topic's full name is expected, like projects/my-project/topics/ends, not {text!r}")
+    return text
+
+
 _AS_DURATION = (
     BeforeValidator(_duration),
     PlainSerializer(duration_text, return_type=str),
@@ -163,8 +167,9 @@ Time = Annotated[
     datetime, BeforeValidator(_time), PlainSerializer(time_text, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
 Body = Annotated[bytes, BeforeValidator(_bytes), WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://", "maxLength": MAX_URL})]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
-Id = Annotated[str, AfterValidator(_id)]
+Id = Annotated[str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$"})]
 LabelName = Annotated[str, AfterValidator(_label_name)]
-RetryOn = Annotated[str, AfterValidator(_retry_on)]
+Topic = Annotated[str, AfterValidator(_topic), WithJsonSchema({"type": "string", "pattern": r"^projects/[^/]+/topics/[^/]+$"})]
+RetryOn = Annotated[str, AfterValidator(_retry_on), WithJsonSchema({"type": "string", "examples": ["unreachable", "503", "5xx"]})]

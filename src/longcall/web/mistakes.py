@@ -12,7 +12,6 @@ from longcall.web import fields
 _INSTEAD = {
     "retryConfig": "Longcall retries by its own policy, retry: maxAttempts, minBackoff, maxBackoff, multiplier, jitter, retryOn",
     "dispatchDeadline": "Longcall's own limit is attemptTimeout, up to 24 h",
-    "pubsub": "this release tells by HTTP only: give callback.url",
     "appEngineHttpRequest": "Longcall calls what httpRequest says",
 }
 

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json, with google.rpc's code names."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -15,13 +16,21 @@ from longcall.core.errors import (
     MayExistError,
     NotFoundError,
     PermissionDeniedError,
+    SlowSenderError,
     TooLargeError,
+    UnauthenticatedError,
     UnavailableError,
     UnsupportedTypeError,
 )
 from longcall.core.wire import dumps
 
 RETRY_AFTER = "5"  # seconds
+# What a status is answered with besides the problem: RFC 9110, 15.5.2 and 15.5.9.
+_HEADERS = {
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.REQUEST_TIMEOUT: {"Connection": "close"},
+}
 _CODES = {
     HTTPStatus.NOT_FOUND: "NOT_FOUND",
     HTTPStatus.METHOD_NOT_ALLOWED: "INVALID_ARGUMENT",
@@ -35,6 +44,10 @@ def status_of(error: LongcallError) -> HTTPStatus:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case UnsupportedTypeError():
             return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        case SlowSenderError():
+            return HTTPStatus.REQUEST_TIMEOUT
+        case UnauthenticatedError():
+            return HTTPStatus.UNAUTHORIZED
         case NotFoundError():
             return HTTPStatus.NOT_FOUND
         case PermissionDeniedError():
@@ -60,8 +73,15 @@ def problem(status: HTTPStatus, code: str, detail: str, instance: str, **more: o
         "code": code,
         **more,
     }
-    headers = {"Retry-After": RETRY_AFTER} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    return Response(dumps(body), status.value, headers, media_type="application/problem+json")
+    return Response(dumps(body), status.value, _HEADERS.get(status), media_type="application/problem+json")
+
+
+def too_often(instance: str, headers: Mapping[str, str]) -> Response:
+    """429, with the headers of the rate that was exceeded."""
+    detail = f"that was too often: try again in {headers['Retry-After']} s"
+    answer = problem(HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", detail, instance)
+    answer.headers.update(headers)
+    return answer
 
 
 async def answer(request: Request, error: Exception) -> Response:
@@ -80,6 +100,8 @@ async def answer(request: Request, error: Exception) -> Response:
             return problem(status_of(error), error.code, str(error), where)
         case HTTPException():
             status = HTTPStatus(error.status_code)
-            return problem(status, _CODES.get(status, "INVALID_ARGUMENT"), error.detail, where)
+            refused = problem(status, _CODES.get(status, "INVALID_ARGUMENT"), error.detail, where)
+            refused.headers.update(error.headers or {})  # Allow, with a 405
+            return refused
         case _:
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "something went wrong here; the log says what", where)

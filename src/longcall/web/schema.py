@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from longcall.core.callback import EVENTS
 from longcall.core.errors import FieldError, InvalidArgumentError
 from longcall.core.retry import Jitter, RetryPolicy
+from longcall.core.target import STRICT, TargetRules
 from longcall.core.task import (
     CALLBACK_RETRIES,
     MAX_AHEAD,
@@ -151,10 +152,17 @@ class CallbackRetryIn(RetryIn):
     retry_on: list[fields.RetryOn] = Field(default_factory=lambda: list(CALLBACK_RETRIES.retry_on))
 
 
-class CallbackIn(Edge):
-    """Who is told when the task ends. `secret` must be one of those that are configured."""
+class PubsubIn(Edge):
+    """A Pub/Sub topic by its full name, https://cloud.google.com/pubsub/docs/create-topic."""
 
-    url: fields.Url
+    topic: fields.Topic
+
+
+class CallbackIn(Edge):
+    """Who is told when the task ends: a URL, with a `secret` that is configured, or a Pub/Sub topic."""
+
+    url: fields.Url | None = None
+    pubsub: PubsubIn | None = None
     on: Annotated[list[Literal["succeeded", "failed", "cancelled"]], Field(min_length=1)] = Field(default_factory=lambda: list(EVENTS))  # type: ignore[arg-type] # EVENTS are these
     secret: Annotated[str, Field(validate_default=True)] = "default"  # noqa: S105 — a secret's name, not a secret
     headers: fields.Headers = Field(default_factory=dict)
@@ -173,14 +181,25 @@ class CallbackIn(Edge):
     @classmethod
     def _configured(cls, name: str, info: ValidationInfo) -> str:
         known: Collection[str] = (info.context or {}).get("secrets", ())
-        if name not in known:
+        if name not in known and info.data.get("pubsub") is None:
             raise fields.refuse(f"no webhook secret named {name} is configured here: LONGCALL_WEBHOOK_SECRETS names them")
         return name
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.url is None) == (self.pubsub is None):
+            raise fields.refuse("one of url and pubsub is needed")
+        if self.pubsub is not None and (given := sorted({"secret", "headers", "oidc_token"} & self.model_fields_set)):
+            raise fields.refuse(f"{to_camel(given[0])} goes with url: Pub/Sub is published to with the runner's own token")
+        return self
+
     def to_callback(self) -> Callback:
         """The core's value."""
+        on, retry = tuple(self.on), self.retry.to_policy()
+        if self.pubsub is not None:
+            return Callback(topic=self.pubsub.topic, on=on, retry=retry, attempt_timeout=self.attempt_timeout)
         auth = OidcToken(self.oidc_token.service_account_email, self.oidc_token.audience) if self.oidc_token else None
-        return Callback(self.url, tuple(self.on), self.secret, self.headers, auth, self.retry.to_policy(), self.attempt_timeout)
+        return Callback(self.url or "", on, self.secret, self.headers, auth, retry, self.attempt_timeout)
 
 
 class HandPutIn(Edge):
@@ -226,13 +245,18 @@ class OwnTaskIn(HandPutIn):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads tasks, knowing which webhook secrets are configured. Raises InvalidArgumentError or TooLargeError."""
+    """Reads tasks, knowing which webhook secrets are configured and what may be called. Raises InvalidArgumentError or TooLargeError.
+
+    A create is told at once what may not be called. What comes off the queue is not judged here: its attempt is refused, so that the
+    task is there to be read.
+    """
 
     secrets: frozenset[str] = frozenset()
+    rules: TargetRules = STRICT
 
     def task(self, data: object, now: datetime) -> tuple[str | None, TaskSpec]:
         """Read a create: the id, if given, and the task as asked for."""
-        asked = self._checked(TaskIn, data)
+        asked = self._checked(TaskIn, data, self.rules)
         if asked.schedule_time is not None and asked.schedule_time > now + MAX_AHEAD:
             ahead = (asked.schedule_time - now).days
             raise InvalidArgumentError(FieldError("/scheduleTime", f"it may be at most 28 days ahead, and is {ahead}"))
@@ -247,9 +271,9 @@ class Reader:
         asked = self._checked(OwnTaskIn, data)
         return asked.to_spec(asked.schedule_time)
 
-    def _checked(self, model: type[Model], data: object) -> Model:
+    def _checked(self, model: type[Model], data: object, rules: TargetRules | None = None) -> Model:
         try:
-            return model.model_validate(data, context={"secrets": self.secrets})
+            return model.model_validate(data, context={"secrets": self.secrets, "rules": rules})
         except ValidationError as error:
             raise mistakes(error.errors(), model) from None
 

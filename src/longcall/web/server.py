@@ -5,11 +5,62 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 BACKLOG = 2048
 GRACE = 0.2  # seconds
+HEAD_LIMIT = 30.0  # seconds for a request's head, and for what is left of a body after its answer
+MAX_HEAD = 64 * 1024  # bytes of a head that is not all there yet; edge.py says how large one may be
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class _Patient(H11Protocol):
+    """uvicorn's protocol, with a limit on the time that a sender keeps us waiting: uvicorn itself has none but between two requests."""
+
+    head_limit = HEAD_LIMIT
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None and self.conn.their_state is h11.IDLE:
+            self._wait()
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE and not self._answered():
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self._answered():
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete  # type: ignore[redundant-expr] # uvicorn begins with None
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self._waiting = self.loop.call_later(self.head_limit, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _give_up(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:  # a head has begun
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -24,10 +75,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
-    """Serve on a listening socket; on leaving, answers that are under way have a moment to get out."""
+async def serve(app: ASGIApp, listening: socket.socket, head_limit: float = HEAD_LIMIT) -> AsyncIterator[None]:
+    """Serve on a listening socket; on leaving, answers that are under way have a moment to get out. `head_limit` is in seconds."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=0, server_header=False
+        app,
+        http=type("Patient", (_Patient,), {"head_limit": head_limit}),
+        h11_max_incomplete_event_size=MAX_HEAD,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=0,
+        server_header=False,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
