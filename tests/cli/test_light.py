@@ -39,9 +39,9 @@ def test_client_commands_need_no_parts(command: tuple[str, ...]) -> None:
     assert "nothing answers at http://127.0.0.1:9" in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["up", "demo"])
-def test_server_commands_say_what_is_missing(command: str) -> None:
+@pytest.mark.parametrize(("command", "parts"), [("up", "all"), ("demo", "all"), ("queue", "queue")])
+def test_server_commands_say_what_is_missing(command: str, parts: str) -> None:
     """One sentence with the way to install it, and exit code 2."""
     ended = light(command)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "pip install 'longcall[all]'" in ended.stderr
+    assert f"pip install 'longcall[{parts}]'" in ended.stderr

@@ -9,6 +9,7 @@ import typer
 from longcall import __version__
 from longcall.cli import changes, serving, tasks
 from longcall.cli.demo import demo
+from longcall.cli.embedded import queue
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
 from longcall.cli.migrate import migrate
@@ -55,7 +56,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="On this machine")(up)
     app.command(rich_help_panel="On this machine")(demo)
     app.command(rich_help_panel="On this machine")(serving.runner)
-    app.command(rich_help_panel="On this machine")(serving.queue)
+    app.command(rich_help_panel="On this machine")(queue)
     app.command(rich_help_panel="On this machine")(keygen)
     app.command(rich_help_panel="On this machine")(migrate)
     app.command(rich_help_panel="Tasks")(tasks.submit)

@@ -76,12 +76,12 @@ def serve(work: "Coroutine[object, object, None]") -> None:
         raise fail(f"it can't start: {error}", OUT_OF_REACH) from None
 
 
-def on_signals(stopping: "Stopping") -> asyncio.Event:
+def on_signals(stopping: "Stopping | None" = None) -> asyncio.Event:
     """An event that SIGTERM or Ctrl-C sets. A second SIGTERM ends the waiting for calls, a second Ctrl-C the process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def ask(again: bool) -> None:  # noqa: FBT001 — whether it was the second time
-        if again:
+        if again and stopping is not None:
             stopping.hurry.set()
         stop.set()
 
