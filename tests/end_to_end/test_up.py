@@ -179,3 +179,12 @@ async def test_ctrl_c_stops_it(tmp_path: Path) -> None:
     """SIGINT ends it cleanly."""
     async with up(tmp_path / "data") as running:
         assert await running.stop(signal.SIGINT) == 0
+
+
+async def test_up_says_what_it_does_not_use(tmp_path: Path) -> None:
+    """A store that was set for runners is left alone, and whoever set it is told."""
+    async with up(tmp_path / "data", STORE="postgresql://u:planted@127.0.0.1:9/db"):
+        pass
+    said = (tmp_path / "up.log").read_text()
+    assert "LONGCALL_STORE is not used by up" in said
+    assert "planted" not in said
