@@ -49,6 +49,7 @@ ROUTES = (
     "/dispatch",
     "/healthz",
     "/readyz",
+    "/metrics",
     "/openapi.json",
     "/login",
 )

@@ -20,6 +20,7 @@ from longcall.engine.calls import NO_LIMIT, Calls, Room
 from longcall.engine.cancels import CancelWatch
 from longcall.engine.control import Control
 from longcall.engine.dispatch import Dispatcher
+from longcall.engine.gauges import Gauges
 from longcall.engine.lease import LAST_BEAT_LIMIT, Lease
 from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Caller, Queue, Store
@@ -40,9 +41,11 @@ from longcall.outbound.secret_manager import SecretManager
 from longcall.outbound.tokens import Tokens
 from longcall.queue import EmbeddedQueue
 from longcall.queue.own import own_queues
-from longcall.settings import CLOUD_TASKS, FACTS, Settings, environment
+from longcall.settings import CLOUD_TASKS, FACTS, Otel, Settings, environment
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
+from longcall.stores.timed import TimedStore
+from longcall.telemetry.tally import Exposition, Tally
 from longcall.web import app, server
 from longcall.web.auth import Gate, GoogleGuard, Guard, NoGuard, TokenGuard, check_host
 from longcall.web.dispatch import DispatchDoor
@@ -111,15 +114,19 @@ class Engine:
     owing: Owing
     admission: Admission
     closing: asyncio.Event
+    gauges: Gauges
+    tally: Tally
 
     @classmethod
     def of(cls, store: Store, queue: Queue, bodies: Bodies, caller: Caller, settings: Settings) -> "Engine":
         """Make it, under a name made now."""
         clock = SystemClock()
+        store = TimedStore(store, clock.monotonic)
         name = f"r-{clock.new_hex(12)}"
         teller = Teller(settings.public_url, settings.redact_headers, settings.pubsub_endpoint)
         room = Room(settings.max_calls or open_files() // 3, settings.hold_slots or NO_LIMIT, detach=settings.when_full == "detach")
         calls = Calls(caller, clock, f"longcall/{__version__}", room, settings.webhook_secrets)
+        lease = Lease(store, queue, clock, name, settings.control_queue, lambda: len(calls))
         return cls(
             store,
             queue,
@@ -127,11 +134,13 @@ class Engine:
             clock,
             settings,
             Renderer(settings.public_url, settings.redact_headers),
-            Lease(store, queue, clock, name, settings.control_queue, lambda: len(calls)),
+            lease,
             calls,
             Owing(queue, clock, settings.queue, settings.control_queue),
             Admission(store, clock, settings.queue, settings.control_queue, teller),
             asyncio.Event(),
+            Gauges(store, clock, calls, lease),
+            Tally(),
         )
 
     @property
@@ -162,6 +171,7 @@ class Engine:
                     self.renderer,
                     self.asks,
                     short=self.settings.app_engine,
+                    baggage=self.settings.otel.baggage,
                 )
             )
 
@@ -172,13 +182,24 @@ class Engine:
         dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
         parent = self.settings.queue.rpartition("/queues/")[0]
         entrance = Entrance(self.settings, self.clock, Certificates(issuers.google, self.clock), Certificates(issuers.iap, self.clock))
-        door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent)
+        door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent, self.settings.otel.baggage)
         queues = (self.settings.queue, self.settings.control_queue)
         ready = app.Readiness(self.store, self.bodies, self.queue, queues, reasons=not self.asks)
-        return app.make(door, ready, entrance.gate(api), entrance.login())
+        metrics = app.Metrics(Exposition(self.tally, self.gauges, only_stored=self.settings.app_engine))
+        return app.make(door, ready, entrance.gate(metrics.beside(api)), entrance.login())
 
     def _reader(self) -> Reader:
         return Reader(frozenset(self.settings.webhook_secrets), self.settings.targets)
+
+    @asynccontextmanager
+    async def told(self) -> AsyncIterator[None]:
+        """Count what happens, and export it where OTEL_* asks for it. Raises CallerMistake."""
+        to, traces = self.settings.otel, None
+        async with AsyncExitStack() as stack:
+            if to.traces or to.metrics:
+                traces = await stack.enter_async_context(_exporting(to, self))
+            stack.enter_context(observe.telling(traces, self.tally))
+            yield
 
     @asynccontextmanager
     async def alive(self, stopping: Stopping) -> AsyncIterator[None]:
@@ -392,7 +413,17 @@ async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> 
     bodies = open_bodies(settings.bodies)
     queue = await _cloud_tasks(stack, settings)
     caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets, tokens))
-    return Engine.of(store, queue, bodies, caller, settings)
+    engine = Engine.of(store, queue, bodies, caller, settings)
+    await stack.enter_async_context(engine.told())
+    return engine
+
+
+def _exporting(to: Otel, engine: Engine) -> AbstractAsyncContextManager[observe.Traces | None]:
+    try:
+        from longcall.telemetry.otel import Otlp, exporting  # noqa: PLC0415 — OpenTelemetry costs 0.2 s, and only who asks for it pays
+    except ModuleNotFoundError as error:
+        raise CallerMistake(f"OTEL_* ask for OpenTelemetry, and {error.name} is not installed: pip install 'longcall[otel]'") from None
+    return exporting(Otlp(to.traces, to.metrics, __version__, engine.lease.name), engine.tally, engine.gauges)
 
 
 def _beside(store: str) -> str:

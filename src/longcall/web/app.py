@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longcall.core.errors import LongcallError, UnavailableError
@@ -65,6 +65,22 @@ class Readiness:
         except (LongcallError, TimeoutError) as error:
             return str(error) or "no answer"
         return ""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """`/metrics`. `expose` gives the text and its type, as an Accept header asks for it."""
+
+    expose: Callable[[str], Awaitable[tuple[bytes, str]]]
+
+    async def answer(self, request: Request) -> Response:
+        """What Prometheus reads."""
+        text, content_type = await self.expose(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
+
+    def beside(self, api: ASGIApp) -> ASGIApp:
+        """Put it before the API, behind the same gate: who may read tasks may read how many there are."""
+        return Router([Route("/metrics", self.answer), Mount("/", api)])
 
 
 def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None) -> ASGIApp:
