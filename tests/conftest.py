@@ -9,6 +9,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from longcall.telemetry import set_up_silence
+from tests.postgres import postgres  # noqa: F401 — a fixture
 from tests.target import Serve, Target
 
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251 — tests must know where they run

@@ -40,7 +40,18 @@ def test_every_documented_setting_exists(setting: str) -> None:
     assert setting.lower() in Settings.__slots__ or setting in CLIENT
 
 
-ROUTES = ("/v1/tasks", "/v1/tasks/{id}", "/v1/tasks/{id}/response", "/dispatch", "/healthz", "/readyz", "/openapi.json", "/login")
+ROUTES = (
+    "/v1/tasks",
+    "/v1/tasks/{id}",
+    "/v1/tasks/{id}/events",
+    "/v1/events",
+    "/v1/tasks/{id}/response",
+    "/dispatch",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/login",
+)
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp
 
 from longcall import __version__
 from longcall.core.callback import Teller
-from longcall.core.errors import OurFault, UnavailableError
+from longcall.core.errors import CallerMistake, OurFault, UnavailableError
 from longcall.engine import observe
 from longcall.engine.admit import Admission
 from longcall.engine.calls import NO_LIMIT, Calls, Room
@@ -35,11 +34,13 @@ from longcall.outbound.certificates import Certificates, Issuers
 from longcall.outbound.clock import SystemClock
 from longcall.outbound.cloud_tasks import CloudTasks, HttpDispatch
 from longcall.outbound.google import OWN, google_tokens
+from longcall.outbound.issuer import LocalIssuer
 from longcall.outbound.minted import NoTokenError
 from longcall.outbound.secret_manager import GOOGLE as SECRETS_ENDPOINT
 from longcall.outbound.secret_manager import SecretManager
 from longcall.outbound.tokens import Tokens
-from longcall.queue import EmbeddedQueue, QueueConfig, RateLimits, RetryConfig
+from longcall.queue import EmbeddedQueue
+from longcall.queue.own import own_queues
 from longcall.settings import CLOUD_TASKS, FACTS, Settings, environment
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
@@ -61,12 +62,6 @@ DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT = 0.3, 5.0
 # A busy loop holds the interpreter's lock for so many seconds at most before a store's thread gets it: with Python's default
 # of 5 ms a saturated runner starves its own SQLite, and misses its beats.
 SWITCH_INTERVAL = 0.0001
-# What setup gives both queues on Google Cloud: the queue's retries only bring a task back to a runner.
-QUEUE_RETRIES = RetryConfig(
-    max_attempts=-1, min_backoff=timedelta(seconds=1), max_backoff=timedelta(seconds=30), max_doublings=5, max_retry_duration=timedelta()
-)
-# A laptop's own queue need not hold back: there is no quota to keep, and every held call is an open dispatch.
-QUEUE_RATES = RateLimits(max_dispatches_per_second=10_000.0, max_concurrent_dispatches=100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +160,19 @@ class Engine:
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
 
-            parts = api.Parts(submitter, control, Requeue(control), self.clock, self._reader(), self.renderer, self.stats, self.asks)
-            return api.make(parts)
+            return api.make(
+                api.Parts(
+                    submitter,
+                    control,
+                    Requeue(control),
+                    self.clock,
+                    self._reader(),
+                    self.renderer,
+                    self.stats,
+                    self.asks,
+                    short=self.settings.app_engine,
+                )
+            )
 
         return app.Lazy(make)
 
@@ -181,7 +187,7 @@ class Engine:
 
         return app.Lazy(make)
 
-    def web(self, api: app.Lazy, issuers: Issuers, published: Mapping[str, object] | None = None) -> ASGIApp:
+    def web(self, api: app.Lazy, issuers: Issuers) -> ASGIApp:
         """The whole ASGI app: the queue's door, the health checks, and the API behind its gate."""
         dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
         parent = self.settings.queue.rpartition("/queues/")[0]
@@ -189,7 +195,7 @@ class Engine:
         door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent)
         queues = (self.settings.queue, self.settings.control_queue)
         ready = app.Readiness(self.store, self.bodies, self.queue, queues, reasons=not self.asks)
-        return app.make(door, ready, entrance.gate(app.Behind(api, self.dashboard())), entrance.login(), published)
+        return app.make(door, ready, entrance.gate(app.Behind(api, self.dashboard())), entrance.login())
 
     def _reader(self) -> Reader:
         return Reader(frozenset(self.settings.webhook_secrets), self.settings.targets)
@@ -307,10 +313,10 @@ async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> As
         settings = _laptop_settings(options, url, SystemClock())
         queue = QueueOptions(options.data / "queue.db", options.grpc_port, options.rest_port, url)
         embedded = await stack.enter_async_context(embedded_queue(queue, settings))
-        tokens, published = await _laptop_tokens(stack, settings, options.data)
+        tokens = await _laptop_tokens(stack, settings, embedded)
         engine = await _engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"), tokens)
         api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api, options.issuers, published), listening))
+        await stack.enter_async_context(server.serve(engine.web(api, options.issuers), listening))
         await stack.enter_async_context(engine.alive(stopping or Stopping(drain_limit=LAPTOP_DRAIN_LIMIT)))
         taken_over = await take_over(engine.store, engine.settler)
         await asyncio.to_thread(api.warm)
@@ -326,22 +332,20 @@ class QueueOptions:
     grpc_port: int
     rest_port: int
     app_engine: str | None
-    more_queues: Sequence[str] = ()
 
 
 def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager[EmbeddedQueue]:
-    """The embedded queue, with Longcall's own two queues and whatever others are wanted."""
+    """The embedded queue, with Longcall's own two queues."""
     clock = SystemClock()
-    own = [QueueConfig(name, retry=QUEUE_RETRIES, rates=QUEUE_RATES) for name in (settings.queue, settings.control_queue)]
     return EmbeddedQueue.open(
         path=options.path,
         grpc_port=options.grpc_port,
         rest_port=options.rest_port,
-        queues=[*own, *(QueueConfig(name) for name in options.more_queues)],
+        queues=own_queues(settings.queue, settings.control_queue),
         app_engine=options.app_engine,
         secret=settings.queue_secret or None,
         now=clock.now,
-        new_id=clock.new_id,
+        new_id=clock.new_ordered_id,
         chance=clock.chance,
     )
 
@@ -359,15 +363,12 @@ def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Se
     )
 
 
-async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, folder: Path) -> tuple[Tokens, Mapping[str, object]]:
-    """Tokens of the laptop's own issuer, and what it publishes for targets; Google's where somebody is to be impersonated."""
+async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, embedded: EmbeddedQueue) -> Tokens:
+    """Tokens that the embedded queue's issuer signs, for targets that look up its keys; Google's where somebody is to be impersonated."""
     if settings.impersonate:
-        return await _google(stack, settings.impersonate), {}
-    from longcall.outbound.issuer import LocalIssuer, kept_key  # noqa: PLC0415 — joserfc takes a twentieth of a second
-
-    clock = SystemClock()
-    issuer = LocalIssuer(settings.public_url, await asyncio.to_thread(kept_key, folder), clock.now)
-    return await stack.enter_async_context(Tokens.open(issuer, clock.now, implied=False)), issuer.served()
+        return await _google(stack, settings.impersonate)
+    now = SystemClock().now
+    return await stack.enter_async_context(Tokens.open(LocalIssuer(embedded.issuer.id_token, now), now, implied=False))
 
 
 async def _google(stack: AsyncExitStack, impersonate: str = "") -> Tokens:
@@ -407,7 +408,7 @@ async def _cloud_tasks(stack: AsyncExitStack, settings: Settings) -> CloudTasks:
 async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> Engine:
     sys.setswitchinterval(SWITCH_INTERVAL)
     clock = SystemClock()
-    store = await stack.enter_async_context(open_store(settings.store, clock.now, retention=settings.retention))
+    store = await stack.enter_async_context(open_store(settings.store, clock.now, migrate=False, retention=settings.retention))
     bodies = open_bodies(settings.bodies)
     queue = await _cloud_tasks(stack, settings)
     caller = await stack.enter_async_context(HttpCaller.open(bodies, clock, settings.max_response_bytes, settings.targets, tokens))
@@ -415,7 +416,9 @@ async def _engine(stack: AsyncExitStack, settings: Settings, tokens: Tokens) -> 
 
 
 def _beside(store: str) -> str:
-    """Where bodies lie when it is not said: beside the SQLite file."""
+    """Where bodies lie when it is not said: beside the SQLite file. Raises CallerMistake for any other store."""
+    if not store.startswith("sqlite:"):
+        raise CallerMistake("LONGCALL_BODIES is not set: only beside a SQLite file is it known where large bodies lie")
     return (Path(store.partition("://")[2].removeprefix("/")).resolve().parent / "bodies").as_uri()
 
 

@@ -31,7 +31,7 @@ def test_help_needs_no_parts() -> None:
     assert "submit" in shown.stdout
 
 
-@pytest.mark.parametrize("command", [("list",), ("submit", "http://a", "--wait"), ("retry", "x", "--wait")])
+@pytest.mark.parametrize("command", [("list",), ("submit", "http://a", "--wait"), ("retry", "x", "--wait"), ("watch",)])
 def test_client_commands_need_no_parts(command: tuple[str, ...]) -> None:
     """They come as far as the server, which is not there."""
     ended = light(*command, "--url", "http://127.0.0.1:9")
@@ -39,9 +39,9 @@ def test_client_commands_need_no_parts(command: tuple[str, ...]) -> None:
     assert "nothing answers at http://127.0.0.1:9" in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["up", "demo"])
-def test_server_commands_say_what_is_missing(command: str) -> None:
+@pytest.mark.parametrize(("command", "parts"), [("up", "all"), ("demo", "all"), ("queue", "queue")])
+def test_server_commands_say_what_is_missing(command: str, parts: str) -> None:
     """One sentence with the way to install it, and exit code 2."""
     ended = light(command)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "pip install 'longcall[all]'" in ended.stderr
+    assert f"pip install 'longcall[{parts}]'" in ended.stderr

@@ -94,6 +94,19 @@ async def test_status_and_list_are_tables(on_terminal: Callable[..., Awaitable[S
     assert all(len(line.rstrip()) <= 100 for line in listed)
 
 
+async def test_a_watch_is_a_live_table(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
+    """Where the task stands, its age and its last change while it goes on; its end stays there to be read."""
+    target, task_id = await serve(flaky), new_id()
+    await on_terminal("submit", target.url, "--id", task_id, "--retry", "min=1s,max-backoff=1s,jitter=none")
+    screen = await on_terminal("watch", task_id)
+    assert screen.code == 0
+    lines = [line.split() for line in screen.text.splitlines()]
+    assert ["id", "state", "age", "changed", "call"] in lines
+    assert [task_id[:20], "SUCCEEDED"] == [lines[-2][0][:20], lines[-2][1]]
+    assert lines[-1][:3] == ["0", "under", "way;"]
+    assert "\x1b[" in screen.raw
+
+
 async def test_what_is_overdue_is_a_table(on_terminal: Callable[..., Awaitable[Screen]], serve: Start, up: Service) -> None:
     """Why and which, and then how many of each; what is not there is one sentence."""
     task_id = await bring(up.api, serve, "FAILED", callback=(await serve(well_behaved)).url)

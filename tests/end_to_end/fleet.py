@@ -143,10 +143,10 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, limit: float = 3600.0) -> AsyncIterator[Fleet]:
+async def fleet(folder: Path, limit: float = 3600.0, secret: str = SECRET) -> AsyncIterator[Fleet]:
     """Start the queue, and an entrance for runners to come."""
     async with AsyncExitStack() as stack:
         entrance = await stack.enter_async_context(Entrance(limit=limit).listening())
         arguments = ("queue", "--grpc-port", "0", "--rest-port", "0", "--data", str(folder / "queue"), "--app-engine", entrance.url)
-        queue = await stack.enter_async_context(part(folder / "queue.log", *arguments, QUEUE_SECRET=SECRET))
+        queue = await stack.enter_async_context(part(folder / "queue.log", *arguments, QUEUE_SECRET=secret))
         yield Fleet(folder, stack, entrance, queue)

@@ -43,9 +43,10 @@ def environment() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def up(data: Path, **settings: str) -> AsyncIterator[Up]:
-    """Start `longcall up` on free ports with these settings, and end it if the test has not."""
-    command = [sys.executable, "-m", "longcall", "up", "--json", "--port", "0", "--grpc-port", "0", "--rest-port", "0", "--data", str(data)]
+async def up(data: Path, port: int = 0, **settings: str) -> AsyncIterator[Up]:
+    """Start `longcall up` on free ports, or on this one, with these settings, and end it if the test has not."""
+    ports = ("--port", str(port), "--grpc-port", "0", "--rest-port", "0")
+    command = [sys.executable, "-m", "longcall", "up", "--json", *ports, "--data", str(data)]
     log = (data.parent / "up.log").open("ab")
     given = environment() | {f"LONGCALL_{name}": value for name, value in settings.items()}
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=log, env=given)

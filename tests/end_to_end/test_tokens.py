@@ -31,8 +31,8 @@ async def test_a_target_verifies_the_token_it_got(serve: Callable[[Serve], Await
         task = await ask("GET", f"{running.api}/v1/tasks/train?wait=20s")
         assert (task["state"], task["attemptCount"]) == ("SUCCEEDED", 1), task
         first, second = (seen.headers["authorization"].removeprefix("Bearer ") for seen in target.seen)
-        configuration = await ask("GET", f"{running.api}/.well-known/openid-configuration")
-        certs = f"{running.api}/.well-known/certs.json"
+        configuration = await ask("GET", f"{running.rest}/.well-known/openid-configuration")
+        certs = configuration["jwks_uri"]
         claims = id_token.verify_token(second, google.auth.transport.requests.Request(), audience="mine", certs_url=certs)
     assert (claims["email"], claims["aud"], claims["iss"]) == (EMAIL, "mine", configuration["issuer"])
     said = (tmp_path / "up.log").read_text()

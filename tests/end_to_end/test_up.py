@@ -46,7 +46,7 @@ class Slow:
         await line.request()
         self.calls.release()
         await self.answering.wait()
-        await line.answer()
+        await line.answer(200, b"ok", "Connection: close")  # said, or the next call might be made on it just as it closes
 
 
 async def test_a_kill_in_the_middle_of_a_call_loses_nothing(serve: Start, tmp_path: Path) -> None:
@@ -144,13 +144,16 @@ async def test_google_s_client_puts_any_task_and_nothing_vanishes(serve: Start, 
         assert left == []
 
 
-async def run(*arguments: str) -> tuple[int, str]:
-    """Run a command to its end: exit code, and what it said on standard error."""
+async def run(*arguments: str, **settings: str) -> tuple[int, str]:
+    """Run a command to its end with these settings: exit code, and what it said, answers before errors."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "longcall", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment()
+        *(sys.executable, "-m", "longcall", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment() | {f"LONGCALL_{name}": value for name, value in settings.items()},
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode or 0, said.decode()
+    answered, said = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, (answered + said).decode()
 
 
 async def test_a_data_folder_has_one_owner(tmp_path: Path) -> None:
@@ -176,3 +179,12 @@ async def test_ctrl_c_stops_it(tmp_path: Path) -> None:
     """SIGINT ends it cleanly."""
     async with up(tmp_path / "data") as running:
         assert await running.stop(signal.SIGINT) == 0
+
+
+async def test_up_says_what_it_does_not_use(tmp_path: Path) -> None:
+    """A store that was set for runners is left alone, and whoever set it is told."""
+    async with up(tmp_path / "data", STORE="postgresql://u:planted@127.0.0.1:9/db"):
+        pass
+    said = (tmp_path / "up.log").read_text()
+    assert "LONGCALL_STORE is not used by up" in said
+    assert "planted" not in said

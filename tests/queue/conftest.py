@@ -1,12 +1,14 @@
 """A target to dispatch to, a clock to turn, and queues and official clients on free ports."""
 
 import asyncio
+import inspect
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport, CloudTasksGrpcTransport
 
 from longcall.queue import EmbeddedQueue, QueueOptions
+from longcall.queue.oidc import new_key
 
 LOCATION = "projects/p/locations/l"
 QUEUE = f"{LOCATION}/queues/q"
@@ -25,6 +28,7 @@ SECRET = "known to both"  # noqa: S105 — nobody's
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 OpenQueue = Callable[..., AbstractAsyncContextManager[EmbeddedQueue]]
+Connect = Callable[[EmbeddedQueue], AbstractAsyncContextManager[tasks_v2.CloudTasksAsyncClient]]
 
 
 class Clock:
@@ -115,8 +119,14 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def signing_key() -> str:
+    """Give one key for all, since making one takes longer than most tests."""
+    return new_key()
+
+
 @pytest.fixture
-def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
+def open_queue(tmp_path: Path, target: Target, clock: Clock, signing_key: str) -> OpenQueue:
     """Give ``EmbeddedQueue.open`` with everything filled in; the same file each time."""
     ids = itertools.count(1)
 
@@ -131,7 +141,7 @@ def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
             "now": clock,
             "new_id": lambda: f"made-{next(ids)}",
             "chance": lambda: 0.5,
-            "options": QueueOptions(clock_check=0.01),  # a turned clock is seen soon
+            "options": QueueOptions(clock_check=0.01, signing_key=signing_key),  # a turned clock is seen soon
         }
         return EmbeddedQueue.open(**usual | different)
 
@@ -140,8 +150,8 @@ def open_queue(tmp_path: Path, target: Target, clock: Clock) -> OpenQueue:
 
 @pytest.fixture
 async def queue(open_queue: OpenQueue) -> AsyncIterator[EmbeddedQueue]:
-    """Give an open queue that dispatches."""
-    async with open_queue() as queue:
+    """Give an open queue that dispatches, in memory: a disk is waited for in the tests of restarts."""
+    async with open_queue(path=None) as queue:
         queue.start_dispatching()
         yield queue
 
@@ -154,7 +164,7 @@ async def client_of(queue: EmbeddedQueue) -> AsyncIterator[tasks_v2.CloudTasksAs
 
 
 @pytest.fixture
-def connect() -> Callable[[EmbeddedQueue], AbstractAsyncContextManager[tasks_v2.CloudTasksAsyncClient]]:
+def connect() -> Connect:
     """Give ``client_of``."""
     return client_of
 
@@ -166,22 +176,52 @@ async def client(queue: EmbeddedQueue) -> AsyncIterator[tasks_v2.CloudTasksAsync
         yield client
 
 
-@contextmanager
-def _grpc_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
+class AnyClient:
+    """Google's client in one of its three kinds, each awaited in the same way; one without asyncio runs in a thread."""
+
+    def __init__(self, client: tasks_v2.CloudTasksClient | tasks_v2.CloudTasksAsyncClient) -> None:
+        self._client = client
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        """Give a method of the client."""
+        call = getattr(self._client, method)
+        return call if inspect.iscoroutinefunction(call) else partial(asyncio.to_thread, call)
+
+    async def pages(self, method: str, request: object) -> list[Any]:
+        """Read a list page by page."""
+        pager = await getattr(self, method)(request=request)
+        if isinstance(self._client, tasks_v2.CloudTasksAsyncClient):
+            return [page async for page in pager.pages]
+        return await asyncio.to_thread(lambda: list(pager.pages))
+
+    async def tasks(self, queue: str, **more: object) -> list[tasks_v2.Task]:
+        """Read all tasks of a queue."""
+        pages = await self.pages("list_tasks", tasks_v2.ListTasksRequest(parent=queue, **more))
+        return [task for page in pages for task in page.tasks]
+
+
+@asynccontextmanager
+async def _grpc(queue: EmbeddedQueue) -> AsyncIterator[AnyClient]:
     with grpc.insecure_channel(f"127.0.0.1:{queue.grpc_port}") as channel:
-        yield tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel))
+        yield AnyClient(tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=channel)))
 
 
-@contextmanager
-def _rest_client(queue: EmbeddedQueue) -> Iterator[tasks_v2.CloudTasksClient]:
+@asynccontextmanager
+async def _grpc_asyncio(queue: EmbeddedQueue) -> AsyncIterator[AnyClient]:
+    async with client_of(queue) as client:
+        yield AnyClient(client)
+
+
+@asynccontextmanager
+async def _rest(queue: EmbeddedQueue) -> AsyncIterator[AnyClient]:
     options = {"api_endpoint": f"http://127.0.0.1:{queue.rest_port}"}
     nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
     with tasks_v2.CloudTasksClient(transport="rest", credentials=nobody, client_options=options) as client:
-        yield client
+        yield AnyClient(client)
 
 
-@pytest.fixture(params=[_grpc_client, _rest_client], ids=["grpc", "rest"])
-def sync_client(queue: EmbeddedQueue, request: pytest.FixtureRequest) -> Iterator[tasks_v2.CloudTasksClient]:
-    """Give the official client without asyncio, once over gRPC and once over REST; call it in a thread."""
-    with request.param(queue) as client:
+@pytest.fixture(params=[_grpc, _grpc_asyncio, _rest], ids=["grpc", "grpc_asyncio", "rest"])
+async def any_client(queue: EmbeddedQueue, request: pytest.FixtureRequest) -> AsyncIterator[AnyClient]:
+    """Give Google's client of the open queue, one kind after the other."""
+    async with request.param(queue) as client:
         yield client

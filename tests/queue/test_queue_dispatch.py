@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.api_core import exceptions
 from google.cloud import tasks_v2
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from longcall.queue import QueueConfig, QueueOptions, RateLimits, RetryConfig, checks
+from longcall.queue.model import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +151,7 @@ async def test_a_task_waits_for_its_time(client: Client, target: Target, clock: 
     assert float(seen.headers["X-AppEngine-TaskETA"]) == due.timestamp()
 
 
-async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Target, signing_key: str) -> None:
     """A due task goes out at once and a scheduled one at its time, though the clock is looked at once a minute only."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -156,7 +159,7 @@ async def test_nobody_polls(open_queue: OpenQueue, connect: Connect, target: Tar
     def now() -> datetime:
         return START + timedelta(seconds=loop.time() - began)
 
-    options = QueueOptions(clock_check=60)
+    options = QueueOptions(clock_check=60, signing_key=signing_key)
     async with open_queue(now=now, options=options) as queue, connect(queue) as client:
         queue.start_dispatching()
         await _create(client, QUEUE, APP_ENGINE | {"schedule_time": now() + timedelta(hours=1)})
@@ -348,6 +351,20 @@ async def test_run_goes_before_everything(client: Client, target: Target) -> Non
     await target.arrived(1)
 
 
+async def test_run_goes_past_the_limits(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+    """RunTask dispatches a task though every place of its queue is taken and no token is left."""
+    target.free.clear()
+    config = QueueConfig(QUEUE, rates=RateLimits(max_dispatches_per_second=0.001, max_burst_size=1, max_concurrent_dispatches=1))
+    async with open_queue(path=None, queues=[config]) as queue, connect(queue) as client:
+        queue.start_dispatching()
+        await _create(client, QUEUE, APP_ENGINE)
+        made = await _create(client, QUEUE, APP_ENGINE)
+        await target.arrived(1)
+        assert (await client.run_task(name=made.name)).dispatch_count == 1
+        await target.arrived(2)
+        target.free.set()
+
+
 async def test_run_does_not_double_an_open_dispatch(client: Client, target: Target) -> None:
     """RunTask of a task that is being dispatched leaves it at that."""
     target.free.clear()
@@ -412,3 +429,106 @@ async def test_a_broken_connection_is_not_retried_in_secret(client: Client, cloc
         assert retry_counts == ["0", "0", "1"]
         while [task async for task in await client.list_tasks(parent=QUEUE)]:
             pass
+
+
+async def test_pausing_while_dispatches_are_under_way(client: Client, target: Target, clock: Clock) -> None:
+    """A pause lets open dispatches go on; one that fails is tried again only after the queue is resumed."""
+    target.free.clear()
+    target.answers.append(500)
+    made = await _create(client, QUEUE, APP_ENGINE)
+    await target.arrived(1)
+    await client.pause_queue(name=QUEUE)
+    target.free.set()
+    while not (await client.get_task(name=made.name)).response_count:
+        pass
+    clock.advance(hours=1)
+    await asyncio.sleep(0.05)
+    assert len(target.seen) == 1
+    await client.resume_queue(name=QUEUE)
+    await target.arrived(2)
+
+
+async def test_changes_at_once_are_all_made(client: Client) -> None:
+    """A pause, a purge and two updates of different fields that come together don't undo each other."""
+    rates = tasks_v2.Queue(name=QUEUE, rate_limits={"max_concurrent_dispatches": 7})
+    retry = tasks_v2.Queue(name=QUEUE, retry_config={"max_attempts": 9})
+    await asyncio.gather(
+        client.pause_queue(name=QUEUE),
+        client.update_queue(queue=rates, update_mask=FieldMask(paths=["rate_limits.max_concurrent_dispatches"])),
+        client.purge_queue(name=QUEUE),
+        client.update_queue(queue=retry, update_mask=FieldMask(paths=["retry_config.max_attempts"])),
+    )
+    queue = await client.get_queue(name=QUEUE)
+    assert queue.state is tasks_v2.Queue.State.PAUSED
+    assert "purge_time" in queue
+    assert (queue.rate_limits.max_concurrent_dispatches, queue.retry_config.max_attempts) == (7, 9)
+
+
+async def test_a_queue_with_wider_limits_can_be_changed(open_queue: OpenQueue, connect: Connect) -> None:
+    """A queue that its program gave more than Google's quotas keeps that when something else about it is changed."""
+    config = QueueConfig(QUEUE, rates=RateLimits(max_dispatches_per_second=10_000))
+    async with open_queue(path=None, queues=[config]) as queue, connect(queue) as client:
+        changed = tasks_v2.Queue(name=QUEUE, retry_config={"max_attempts": 9})
+        mask = FieldMask(paths=["retry_config"])
+        assert (await client.update_queue(queue=changed, update_mask=mask)).rate_limits.max_dispatches_per_second == 10_000
+
+
+async def test_a_purge_is_over_at_once(client: Client, target: Target, clock: Clock) -> None:
+    """From its answer on no purged task is seen, run or dispatched, and its name stays used; a clock set back loses nothing."""
+    due = START + timedelta(minutes=10)
+    tasks = [APP_ENGINE | {"schedule_time": due, "name": f"{QUEUE}/tasks/t{number}"} for number in range(50)]
+    await asyncio.gather(*(_create(client, QUEUE, task) for task in tasks))
+    await client.purge_queue(name=QUEUE)
+    assert [task async for task in await client.list_tasks(parent=QUEUE)] == []
+    for call in (client.get_task, client.run_task, client.delete_task):
+        with pytest.raises(exceptions.NotFound, match="The task no longer exists"):
+            await call(name=f"{QUEUE}/tasks/t1")
+    with pytest.raises(exceptions.AlreadyExists):
+        await _create(client, QUEUE, tasks[1])
+    clock.advance(hours=-1)
+    await _create(client, QUEUE, APP_ENGINE | {"schedule_time": due, "name": f"{QUEUE}/tasks/after"})
+    clock.advance(hours=2)
+    assert (await target.arrived(1)).headers["X-AppEngine-TaskName"] == "after"
+    await target.left()
+    assert len(target.seen) == 1
+
+
+async def test_a_purged_dispatch_goes_on(client: Client, target: Target, clock: Clock) -> None:
+    """What is being dispatched at a purge goes on, and its failure brings nothing back."""
+    target.free.clear()
+    target.answers.append(500)
+    await _create(client, QUEUE, APP_ENGINE)
+    await target.arrived(1)
+    await client.purge_queue(name=QUEUE)
+    assert target.open == 1
+    target.free.set()
+    await target.left()
+    clock.advance(hours=1)
+    await _create(client, QUEUE, APP_ENGINE)
+    assert (await target.arrived(2)).headers["X-AppEngine-TaskName"] == "made-2"
+
+
+async def test_nothing_is_tried_for_longer_than_31_days(open_queue: OpenQueue, connect: Connect, target: Target, clock: Clock) -> None:
+    """A task without a limit to its attempts is deleted when it fails after Cloud Tasks' retention."""
+    retry = RetryConfig(max_attempts=-1, min_backoff=timedelta(days=16), max_backoff=timedelta(days=16))
+    target.answers.extend([500] * 9)
+    async with open_queue(path=None, queues=[QueueConfig(QUEUE, retry=retry)]) as queue, connect(queue) as client:
+        queue.start_dispatching()
+        made = await _create(client, QUEUE, APP_ENGINE)
+        for count in (1, 2):
+            while (await client.get_task(name=made.name)).response_count < count:
+                pass
+            clock.advance(days=16)
+        while [task async for task in await client.list_tasks(parent=QUEUE)]:
+            pass
+    assert len(target.seen) == 3
+
+
+async def test_an_override_of_routing_changes_no_address(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+    """All services are at one address: with an override and without, App Engine tasks go there."""
+    config = QueueConfig(QUEUE, routing_override=Routing(service="override"))
+    async with open_queue(path=None, queues=[config]) as queue, connect(queue) as client:
+        queue.start_dispatching()
+        task = {"app_engine_http_request": {"relative_uri": "/w", "app_engine_routing": {"service": "own"}}}
+        await _create(client, QUEUE, task)
+        assert (await target.arrived(1)).path == "/w"

@@ -105,6 +105,43 @@ async def test_pages(http: aiohttp.ClientSession) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ("tasks.name", {"tasks": [{"name": f"{QUEUE}/tasks/one"}]}),
+        ("tasks/name", {"tasks": [{"name": f"{QUEUE}/tasks/one"}]}),
+        (
+            "tasks(name,httpRequest(url)),nextPageToken",
+            {"tasks": [{"name": f"{QUEUE}/tasks/one", "httpRequest": {"url": "http://target.test/"}}]},
+        ),
+        ("tasks/httpRequest/headers", {"tasks": [{"httpRequest": {"headers": {"User-Agent": "Google-Cloud-Tasks"}}}]}),
+        ("nextPageToken", {}),
+    ],
+)
+async def test_partial_answers(http: aiohttp.ClientSession, fields: str, answer: object) -> None:
+    """``fields`` chooses what of an answer is sent, in each of the ways Google writes it."""
+    await _create(http, name=f"{QUEUE}/tasks/one")
+    async with http.get(f"/v2/{QUEUE}/tasks", params={"fields": fields}) as partial:
+        assert (partial.status, await partial.json()) == (200, answer)
+    async with http.get(f"/v2/{QUEUE}/tasks?fields=*") as whole, http.get(f"/v2/{QUEUE}/tasks") as plain:
+        assert await whole.json() == await plain.json()
+
+
+@pytest.mark.parametrize("fields", ["nonsense", "tasks/nonsense", "tasks(name/first)", ")", "tasks)(", "((((", "tasks.name.a"])
+async def test_fields_that_are_none(http: aiohttp.ClientSession, fields: str) -> None:
+    """A field that is none, and brackets that don't fit, are refused with what was asked for."""
+    async with http.get(f"/v2/{QUEUE}/tasks", params={"fields": fields}) as answer:
+        assert (await answer.json())["error"]["message"] == f"Invalid field selection {fields}"
+
+
+async def test_the_help_of_a_refusal(http: aiohttp.ClientSession) -> None:
+    """A refusal has its details as protobuf's JSON writes them, with their type."""
+    async with http.get("/v2/projects/p/locations/l/queues/under_score") as answer:
+        (detail,) = (await answer.json())["error"]["details"]
+    assert detail["@type"] == "type.googleapis.com/google.rpc.Help"
+    assert detail["links"][0]["description"] == "Definition of queue name"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
         ("GET", f"{QUEUE}/tasks/none", None, 404, "NOT_FOUND"),
@@ -114,8 +151,13 @@ async def test_pages(http: aiohttp.ClientSession) -> None:
         ("POST", f"{QUEUE}/tasks", {"tusk": {}}, 400, "INVALID_ARGUMENT"),
         ("POST", f"{QUEUE}/tasks", [], 400, "INVALID_ARGUMENT"),
         ("POST", f"{QUEUE}/tasks:batchCreate", {}, 501, "UNIMPLEMENTED"),
-        ("POST", f"{QUEUE}:getIamPolicy", {}, 501, "UNIMPLEMENTED"),
-        ("GET", "projects/p/locations/l", None, 404, "NOT_FOUND"),
+        ("POST", f"{QUEUE}/tasks:buffer", {}, 501, "UNIMPLEMENTED"),
+        ("POST", f"{QUEUE}/tasks/one:buffer", {}, 501, "UNIMPLEMENTED"),
+        ("GET", f"{QUEUE}/tasks?fields=nonsense", None, 400, "INVALID_ARGUMENT"),
+        ("GET", "projects", None, 404, "NOT_FOUND"),
+        ("GET", f"{QUEUE}/", None, 404, "NOT_FOUND"),
+        ("PUT", QUEUE, {}, 404, "NOT_FOUND"),
+        ("OPTIONS", QUEUE, None, 404, "NOT_FOUND"),
         ("PATCH", f"{QUEUE}/tasks/none", {}, 404, "NOT_FOUND"),
     ],
 )

@@ -125,6 +125,33 @@ async def test_a_taken_port_is_named(open_queue: OpenQueue) -> None:
                 await open_queue(path=None, **ports).__aenter__()
 
 
+async def test_a_purge_survives(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
+    """A purge that had not removed everything when the queue stopped has done so after the next start, names and all."""
+    due = START + timedelta(hours=1)
+    names = [f"{QUEUE}/tasks/t{number}" for number in range(1100)]
+    async with open_queue() as queue, connect(queue) as client:
+        await asyncio.gather(*(_create(client, APP_ENGINE | {"schedule_time": due, "name": name}) for name in names))
+        await client.purge_queue(name=QUEUE)
+    async with open_queue() as queue, connect(queue) as client:
+        assert [task async for task in await client.list_tasks(parent=QUEUE)] == []
+        for name in (names[0], names[-1]):
+            with pytest.raises(exceptions.AlreadyExists):
+                await _create(client, APP_ENGINE | {"name": name})
+    assert not target.seen
+
+
+async def test_a_policy_survives(open_queue: OpenQueue, connect: Connect) -> None:
+    """What SetIamPolicy gave a queue is there after a restart, and gone with the queue."""
+    async with open_queue() as queue, connect(queue) as client:
+        binding = {"role": "roles/viewer", "members": ["user:a@b.test"]}
+        given = await client.set_iam_policy(request={"resource": QUEUE, "policy": {"bindings": [binding]}})
+    async with open_queue() as queue, connect(queue) as client:
+        assert await client.get_iam_policy(request={"resource": QUEUE}) == given
+        await client.delete_queue(name=QUEUE)
+    async with open_queue() as queue, connect(queue) as client:
+        assert not (await client.get_iam_policy(request={"resource": QUEUE})).bindings
+
+
 async def test_in_memory(open_queue: OpenQueue, connect: Connect, target: Target) -> None:
     """Without a file everything works, and nothing is left behind."""
     async with open_queue(path=None) as queue, connect(queue) as client:
@@ -202,3 +229,40 @@ async def test_a_killed_queue_delivers_again_at_once(killable: _Process, open_qu
     assert {seen.headers["X-AppEngine-TaskRetryCount"] for seen in again} == {"1"}
     assert {seen.headers["X-AppEngine-TaskPreviousResponse"] for seen in again} == {"0"}
     assert len(again) == 20
+
+
+async def test_a_kill_loses_nothing_that_was_answered(killable: _Process, open_queue: OpenQueue, connect: Connect) -> None:
+    """After kill -9 in the midst of creates and deletes, what was answered holds: each task, and each name that stays used."""
+    later = START + timedelta(hours=1)
+    created: set[str] = set()
+    deleted: set[str] = set()
+    enough = asyncio.Event()
+
+    async def work(client: Client, worker: int) -> None:
+        for number in range(1000):
+            name = f"{QUEUE}/tasks/w{worker}-{number}"
+            await _create(client, APP_ENGINE | {"name": name, "schedule_time": later})
+            created.add(name)
+            if number % 3 == 0:
+                await client.delete_task(name=name, retry=None)  # a retry would hide how it ended
+                deleted.add(name)
+            if len(deleted) > 100:
+                enough.set()
+
+    async with connect(killable) as client:  # type: ignore[arg-type] # only its port counts
+        workers = [asyncio.create_task(work(client, worker)) for worker in range(16)]
+        await enough.wait()
+        await killable.kill()
+        for ended in await asyncio.gather(*workers, return_exceptions=True):
+            assert isinstance(ended, exceptions.ServiceUnavailable)
+    async with open_queue() as queue, connect(queue) as client:
+        there = {task.name async for task in await client.list_tasks(parent=QUEUE)}
+        # One create and one delete of each worker may have been done without an answer.
+        assert len(created - deleted - there) <= 16
+        assert not deleted & there
+        for name in deleted:
+            with pytest.raises(exceptions.NotFound, match="The task no longer exists, though"):
+                await client.get_task(name=name)
+        for name in created - there:
+            with pytest.raises(exceptions.AlreadyExists):
+                await _create(client, APP_ENGINE | {"name": name})

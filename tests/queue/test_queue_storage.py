@@ -13,7 +13,8 @@ from longcall.queue.errors import Code
 from longcall.queue.grouping import GroupedWrites
 from longcall.queue.lane import Lane
 from longcall.queue.model import AppEngineTarget, Draft, HttpTarget, Method, OAuthToken, OidcToken, RetryOverride, Routing
-from longcall.queue.sender import Sender
+from longcall.queue.oidc import Issuer
+from longcall.queue.sender import Address, Sender
 from longcall.queue.storage import TaskStorage
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 KEPT = timedelta(hours=1)
+ISSUER = Issuer("http://issuer.test", "")
 DRAFT = Draft(AppEngineTarget("/dispatch"))
 
 
@@ -103,8 +105,8 @@ async def test_names_are_forgotten_in_time(stored: tuple[_Failing, Queue]) -> No
     """Names of gone tasks are forgotten after the hour, a thousand at a time, and none before."""
     storage, queue = stored
     await asyncio.gather(*(storage.insert(queue, DRAFT, f"t{number}", START, _known) for number in range(1200)))
-    assert len(await storage.delete_some(queue, START, START)) == 1000
-    assert len(await storage.delete_some(queue, START, START + KEPT)) == 200
+    assert len(await storage.delete_some(queue, 1200, START)) == 1000
+    assert len(await storage.delete_some(queue, 1200, START + KEPT)) == 200
     assert await storage.forget_names(START + KEPT / 2) == 0
     assert await storage.forget_names(START + KEPT) == 1000
     assert await storage.forget_names(START + KEPT) == 0
@@ -117,7 +119,7 @@ async def dispatching(stored: tuple[_Failing, Queue], target: Target) -> AsyncIt
     storage, queue = stored
     lane = Lane(queue, [], asyncio.get_running_loop().time())
     pace = Pace(now=lambda: START, chance=lambda: 1.0, clock_check=0.01)
-    async with Sender.open(target.url, None) as sender, Dispatcher.open(storage, sender, pace) as dispatcher:
+    async with Sender.open(Address(target.url), ISSUER, lambda: START) as sender, Dispatcher.open(storage, sender, pace) as dispatcher:
         dispatcher.attach(lane)
         await storage.insert(queue, DRAFT, "one", START, lambda task: lane.add(task.number, START))
         yield dispatcher, lane

@@ -1,7 +1,8 @@
 """Both clients behind one surface, and the whole of Longcall to talk to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing, closing
 from typing import Any
 
 import pytest
@@ -10,6 +11,12 @@ from longcall import AsyncLongcall, Longcall
 from longcall.sdk.async_client import AsyncTask
 from longcall.sdk.view import TaskView
 from tests.sdk.service import Service, service
+
+Until = Callable[[Any], bool]
+
+
+def _never(_: object) -> bool:
+    return False
 
 
 class Client:
@@ -31,6 +38,14 @@ class Client:
             return [task async for task in self.under_test.list(**filters)]
         return await asyncio.to_thread(lambda client: list(client.list(**filters)), self.under_test)
 
+    async def watched(self, method: str, *args: Any, of: Any = None, until: Until = _never, **options: Any) -> list[Any]:  # noqa: ANN401 — as above
+        """What an iterator of the client's, or of a task's of its, gives: all of it, or up to the first that is wanted."""
+        given = getattr(of or self.under_test, method)(*args, **options)
+        if isinstance(self.under_test, AsyncLongcall):
+            async with aclosing(given):
+                return await _taken(given, until)
+        return await asyncio.to_thread(_taken_sync, given, until)
+
     async def content(self, task: Any) -> bytes:  # noqa: ANN401 — either kind of task
         """A response's body."""
         if isinstance(task, AsyncTask):
@@ -48,6 +63,25 @@ class Client:
     def _streamed(client: Longcall, task_id: str) -> list[bytes]:
         with client.stream(task_id) as chunks:
             return list(chunks)
+
+
+async def _taken(given: AsyncIterator[Any], until: Until) -> list[Any]:
+    taken = []
+    async for each in given:
+        taken.append(each)
+        if until(each):
+            break
+    return taken
+
+
+def _taken_sync(given: Generator[Any, None, None], until: Until) -> list[Any]:
+    taken = []
+    with closing(given):
+        for each in given:
+            taken.append(each)
+            if until(each):
+                break
+    return taken
 
 
 Connect = Callable[..., Awaitable[Client]]

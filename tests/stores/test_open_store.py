@@ -40,9 +40,16 @@ def test_any_other_url_is_refused(url: str) -> None:
     assert "sqlite:///relative.db" in str(caught.value)
 
 
+def test_a_refused_url_is_repeated_without_its_password() -> None:
+    """A slip in the scheme must not put the password into a log."""
+    with pytest.raises(CallerMistake, match=r"'postgresq://…@127\.0\.0\.1/db' names no store") as caught:
+        open_store("postgresq://user:correct@horse@127.0.0.1/db", lambda: START)
+    assert "horse" not in str(caught.value)
+
+
 def test_a_store_that_is_not_used_is_not_loaded() -> None:
-    """Importing the room loads neither sqlite3 nor obstore nor Google's client."""
-    code = "import sys, longcall.stores; sys.exit(bool({'sqlite3', 'obstore', 'google', 'grpc'} & sys.modules.keys()))"
+    """Importing the room loads neither sqlite3 nor asyncpg nor obstore nor Google's client."""
+    code = "import sys, longcall.stores; sys.exit(bool({'sqlite3', 'asyncpg', 'obstore', 'google', 'grpc'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

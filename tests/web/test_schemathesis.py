@@ -72,6 +72,7 @@ def test_no_answer_is_outside_the_schema(shown: tuple[str, Shown], who: str, kin
     url, callers = shown
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", headers=callers.headers("writer"))
     operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    operations = [each for each in operations if not each.path.endswith("/events")]  # streams have no end to look at: test_events.py
     assert len(operations) >= 8
     headers, answered = callers.headers(who), Counter[str]()
     with requests.Session() as session:

@@ -16,6 +16,7 @@ from longcall.core.errors import UnavailableError
 from longcall.core.task import State
 from longcall.core.text import span_text
 from longcall.sdk.client import Task
+from longcall.sdk.view import TaskView
 
 Tell = Callable[[Task | UnavailableError], None]
 
@@ -45,7 +46,7 @@ class Line:
         if self.task is None:
             return Text.assemble("not seen yet  ", span_text(now() - self.began))
         task = self.task
-        parts = [(task.state, style_of(task)), ("  ", ""), (span_text(now() - task.create_time), ""), (f"  {_progress(task)}", "dim")]
+        parts = [(task.state, style_of(task)), ("  ", ""), (span_text(now() - task.create_time), ""), (f"  {progress(task)}", "dim")]
         if self.trouble:
             parts.append(("  the server is away, trying again", "yellow"))
         return Text.assemble(*parts)
@@ -75,7 +76,7 @@ class _Plain:
         if isinstance(news, UnavailableError):
             self._say(f"{news}; trying again")
         elif not news.ended:
-            self._say(f"{news.id} {news.state} {_progress(news)}".rstrip())
+            self._say(f"{news.id} {news.state} {progress(news)}".rstrip())
 
     def _say(self, line: str) -> None:
         if line != self.last:
@@ -84,7 +85,8 @@ class _Plain:
             sys.stderr.flush()
 
 
-def _progress(task: Task) -> str:
+def progress(task: TaskView) -> str:
+    """How far a task is that has not ended."""
     made = f"attempt {task.attempt_count}" if task.attempt_count else ""
     if task.next_attempt_time is None or task.state not in {State.WAITING, State.SCHEDULED}:
         return made

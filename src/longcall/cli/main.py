@@ -9,9 +9,12 @@ import typer
 from longcall import __version__
 from longcall.cli import changes, serving, tasks
 from longcall.cli.demo import demo
+from longcall.cli.embedded import queue
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
+from longcall.cli.migrate import migrate
 from longcall.cli.up import up
+from longcall.cli.watch import watch
 
 
 def main() -> None:
@@ -53,12 +56,14 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="On this machine")(up)
     app.command(rich_help_panel="On this machine")(demo)
     app.command(rich_help_panel="On this machine")(serving.runner)
-    app.command(rich_help_panel="On this machine")(serving.queue)
+    app.command(rich_help_panel="On this machine")(queue)
     app.command(rich_help_panel="On this machine")(keygen)
+    app.command(rich_help_panel="On this machine")(migrate)
     app.command(rich_help_panel="Tasks")(tasks.submit)
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)
     app.command("list", rich_help_panel="Tasks")(tasks.list_tasks)
+    app.command(rich_help_panel="Tasks")(watch)
     app.command(rich_help_panel="Tasks")(changes.cancel)
     app.command(rich_help_panel="Tasks")(changes.retry)
     app.command(rich_help_panel="Tasks")(changes.requeue)

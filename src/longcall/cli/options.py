@@ -10,6 +10,7 @@ Url = Annotated[
 Token = Annotated[str | None, typer.Option("--token", metavar="TOKEN", help="The server's token; else LONGCALL_TOKEN.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: one line a task.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+TaskIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these tasks, up to their ends.")]
 
 Target = Annotated[str, typer.Argument(metavar="URL", help="What to call.")]
 Data = Annotated[

@@ -1,8 +1,6 @@
-"""`longcall runner` and `longcall queue`: the two halves of `longcall up`, each a process of its own."""
+"""`longcall runner`: one half of `longcall up`, in a process of its own."""
 
 import json
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +12,7 @@ from longcall.core.errors import LongcallError
 from longcall.core.text import human_duration
 
 if TYPE_CHECKING:
-    from longcall.assembly import QueueOptions, Stopping
+    from longcall.assembly import Stopping
     from longcall.settings import Settings
 
 
@@ -50,44 +48,12 @@ async def _run(host: str, port: int, settings: "Settings", stopping: "Stopping",
 
     stop = on_signals(stopping)
     async with running(host, port, settings, stopping) as url:
-        _ready({"api": url}, as_json=as_json)
+        ready({"api": url}, as_json=as_json)
         await stop.wait()
 
 
-def queue(  # noqa: PLR0913, PLR0917 — a command has as many options as it has
-    grpc_port: Annotated[int, typer.Option(help="The port for Cloud Tasks clients over gRPC; 0 takes a free one.")] = 8123,
-    rest_port: Annotated[int, typer.Option(help="The port for Cloud Tasks clients over REST.")] = 8124,
-    data: Annotated[Path, typer.Option(help="Where the queue is kept.")] = Path("longcall-data"),
-    memory: Annotated[bool, typer.Option("--memory", help="Keep nothing.")] = False,  # noqa: FBT002 — how typer writes a flag
-    queues: Annotated[list[str] | None, typer.Option("--queue", metavar="NAME", help="A queue to make; can be repeated.")] = None,
-    app_engine: Annotated[str | None, typer.Option(metavar="URL", help="Where App Engine tasks go.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,  # noqa: FBT002 — as above
-) -> None:
-    """Run only the queue.
-
-    It speaks Google's Cloud Tasks API over gRPC and REST, on loopback. The setting LONGCALL_QUEUE_SECRET goes with App Engine tasks.
-    """
-    settings = server_settings()
-    from longcall.assembly import QueueOptions  # noqa: PLC0415 — the server's parts are not in the light install
-
-    kept = None if memory else data / "queue.db"
-    serve(_queue(QueueOptions(kept, grpc_port, rest_port, app_engine, queues or ()), settings, as_json=as_json))
-
-
-async def _queue(options: "QueueOptions", settings: "Settings", *, as_json: bool) -> None:
-    from longcall import assembly, folder  # noqa: PLC0415 — the server's parts are not in the light install
-
-    stop = on_signals(assembly.Stopping())
-    async with AsyncExitStack() as stack:
-        if options.path is not None:
-            stack.enter_context(folder.hold(options.path.parent))
-        running = await stack.enter_async_context(assembly.embedded_queue(options, settings))
-        running.start_dispatching()
-        _ready({"grpc": f"127.0.0.1:{running.grpc_port}", "rest": f"http://127.0.0.1:{running.rest_port}"}, as_json=as_json)
-        await stop.wait()
-
-
-def _ready(where: dict[str, str], *, as_json: bool) -> None:
+def ready(where: dict[str, str], *, as_json: bool) -> None:
+    """Say where a server is reached."""
     if as_json:
         print(json.dumps(where), flush=True)  # noqa: T201 — output is for a program
         return

@@ -17,7 +17,7 @@ from longcall.core.task import State
 from longcall.core.text import span_text, time_text
 from longcall.core.wire import Json
 from longcall.sdk.client import Task
-from longcall.sdk.view import Requeued
+from longcall.sdk.view import Requeued, TaskView
 
 STYLES = {
     State.SCHEDULED: "blue",
@@ -35,7 +35,7 @@ def now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 — a command is the caller's own program: nothing hands it a clock
 
 
-def style_of(task: Task) -> str:
+def style_of(task: TaskView) -> str:
     """The colour of its state; none for a state that only a newer server knows."""
     return next((style for state, style in STYLES.items() if state == task.state), "")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from longcall.assembly import Laptop, LaptopOptions, Stopping
     from longcall.settings import Settings
 
+OWN = ("store", "bodies", "queue_secret")  # up has these in its data folder
 MISSING = "this needs the server's parts: pip install 'longcall[all]'"
 
 
@@ -40,6 +41,8 @@ def up(
     Queue, runner and API listen on loopback, in one process. Ctrl-C stops them; what was running goes on at the next start.
     """
     settings = server_settings()
+    if unused := [f"LONGCALL_{name.upper()}" for name in OWN if getattr(settings, name) != getattr(type(settings)(), name)]:
+        say(f"{', '.join(unused)} is not used by up, which keeps everything in its data folder; longcall runner uses it", "yellow")
     from longcall.assembly import LAPTOP_DRAIN_LIMIT, LaptopOptions, Stopping  # noqa: PLC0415 — the server's parts are not in the light install
 
     serve(_serve(LaptopOptions(port, grpc_port, rest_port, data, settings), Stopping(drain_limit=LAPTOP_DRAIN_LIMIT), as_json=as_json))
@@ -76,12 +79,12 @@ def serve(work: "Coroutine[object, object, None]") -> None:
         raise fail(f"it can't start: {error}", OUT_OF_REACH) from None
 
 
-def on_signals(stopping: "Stopping") -> asyncio.Event:
+def on_signals(stopping: "Stopping | None" = None) -> asyncio.Event:
     """An event that SIGTERM or Ctrl-C sets. A second SIGTERM ends the waiting for calls, a second Ctrl-C the process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def ask(again: bool) -> None:  # noqa: FBT001 — whether it was the second time
-        if again:
+        if again and stopping is not None:
             stopping.hurry.set()
         stop.set()
 

@@ -29,7 +29,7 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, ca
         data["response"] = _response_view(task.response, redact)
     own = f"{base_url}/v1/tasks/{task.id}"
     data["callbacks"] = [_told(each) for each in callbacks]
-    data["links"] = {"self": own} | ({"response": f"{own}/response"} if task.response is not None else {})
+    data["links"] = {"self": own, "events": f"{own}/events"} | ({"response": f"{own}/response"} if task.response is not None else {})
     return data
 
 

@@ -40,19 +40,21 @@ class Control:
         while (
             (stored is None or not stored.task.state.ended) and (left := until - self.clock.monotonic()) > 0 and not self.closing.is_set()
         ):
-            stored = await self._changed(task_id, stored, left)
+            stored = await self.changed(task_id, stored, left)
         if stored is None:
             raise NotFoundError(f"there is no task {task_id}")
         return stored.task
 
-    async def _changed(self, task_id: str, known: Stored | None, patience: float) -> Stored | None:
+    async def changed(self, task_id: str, known: Stored | None, patience: float) -> Stored | None:
         """What is there after the next change; what was known when this process is to stop, so that nobody's wait keeps it."""
         change = asyncio.create_task(self.store.changed(task_id, known.task.version if known else 0, patience))
         closed = asyncio.create_task(self.closing.wait())
-        await asyncio.wait({change, closed}, return_when=asyncio.FIRST_COMPLETED)
-        for each in (change, closed):
-            each.cancel()
-        return await change if change.done() and not change.cancelled() else known
+        try:
+            await asyncio.wait({change, closed}, return_when=asyncio.FIRST_COMPLETED)
+            return change.result() if change.done() else known
+        finally:
+            change.cancel()
+            closed.cancel()
 
     async def callbacks(self, task: Task) -> list[Task]:
         """The callback tasks of a task, oldest first."""

@@ -1,10 +1,14 @@
-"""What a task and a queue must keep to. https://cloud.google.com/tasks/docs/quotas and the API's reference."""
+"""What a task and a queue must keep to. https://cloud.google.com/tasks/docs/quotas and the API's reference.
+
+The texts are those of the real service where a recording of it is known.
+"""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from longcall.queue.errors import invalid
-from longcall.queue.model import AppEngineTarget, Draft, HttpTarget, Method, QueueConfig, RetryConfig, Target
+from longcall.queue.model import AppEngineTarget, Draft, HttpTarget, Method, RateLimits, RetryConfig, Target
 
 MAX_TASK_BYTES = 102_400
 """100 KB: the smaller of the two limits Google names."""
@@ -24,8 +28,8 @@ _NO_HEADER_VALUE = re.compile(r"[\r\n\0]")
 _NO_URL = re.compile(r"[\x00-\x20\x7f]")
 
 
-def check_draft(draft: Draft, now: datetime) -> None:
-    """Refuse a task that Cloud Tasks would refuse."""
+def check_draft(draft: Draft, queues: RetryConfig, now: datetime) -> None:
+    """Refuse a task that Cloud Tasks would refuse; ``queues`` is the retry configuration of its queue."""
     target = draft.target
     match target:
         case HttpTarget():
@@ -40,30 +44,47 @@ def check_draft(draft: Draft, now: datetime) -> None:
     _check_headers(target)
     _check_size(draft)
     if draft.retry is not None:
-        _check_retry(draft.retry.over(RetryConfig()))
+        check_retry(draft.retry.over(queues))
     if draft.schedule_time is not None and draft.schedule_time - now > _MAX_AHEAD:
-        raise invalid("Task.scheduleTime is too far in the future. Schedule time must be no more than 720h in the future.")
+        shown = draft.schedule_time.astimezone(_pacific()).isoformat(timespec="seconds")
+        raise invalid(f"The Task.scheduleTime, {shown}, is too far in the future. Schedule time must be no more than 720h in the future.")
 
 
-def check_queue_config(config: QueueConfig) -> None:
+def check_rates(rates: RateLimits) -> None:
     """Refuse limits that Cloud Tasks would refuse."""
-    rates, retry = config.rates, config.retry
-    if not 0 < rates.max_dispatches_per_second <= _MAX_RATE:
-        raise invalid(f"RateLimits.maxDispatchesPerSecond must be greater than 0 and at most {_MAX_RATE}.")
-    if not 0 < rates.max_concurrent_dispatches <= _MAX_CONCURRENT:
-        raise invalid(f"RateLimits.maxConcurrentDispatches must be between 1 and {_MAX_CONCURRENT}.")
+    _check_limit("RateLimits.maxDispatchesPerSecond", rates.max_dispatches_per_second, _MAX_RATE)
+    _check_limit("RateLimits.maxConcurrentDispatches", rates.max_concurrent_dispatches, _MAX_CONCURRENT)
+
+
+def check_retry(retry: RetryConfig) -> None:
+    """Refuse a retry configuration that Cloud Tasks would refuse, or that reaches further than times go."""
+    if retry.max_attempts < -1:
+        raise invalid("RetryConfig.maxAttempts must be greater or equal to -1.")
+    spans = {"minBackoff": retry.min_backoff, "maxBackoff": retry.max_backoff, "maxRetryDuration": retry.max_retry_duration}
+    for name, span in spans.items():
+        if span < timedelta(0):
+            raise invalid(f"RetryConfig.{name} cannot be negative.")
+    if retry.max_doublings < 0:
+        raise invalid("RetryConfig.maxDoublings cannot be negative.")
     if retry.min_backoff > retry.max_backoff:
-        raise invalid("RetryConfig.minBackoff must be at most RetryConfig.maxBackoff.")
-    _check_retry(retry)
+        raise invalid("RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.")
+    if retry.max_backoff > _MAX_BACKOFF:
+        raise invalid("RetryConfig.maxBackoff must be at most a year.")
 
 
-def _check_retry(retry: RetryConfig) -> None:
-    if retry.max_attempts < -1 or retry.max_attempts == 0:
-        raise invalid("RetryConfig.maxAttempts must be at least 1, or -1 for unlimited attempts.")
-    if retry.min_backoff <= timedelta(0) or not timedelta(0) < retry.max_backoff <= _MAX_BACKOFF:
-        raise invalid("RetryConfig.minBackoff and RetryConfig.maxBackoff must be greater than 0 and at most a year.")
-    if retry.max_doublings < 0 or retry.max_retry_duration < timedelta(0):
-        raise invalid("RetryConfig.maxDoublings and RetryConfig.maxRetryDuration must not be negative.")
+def _check_limit(name: str, value: float, most: int) -> None:
+    if not value <= most:  # a limit that is no number is too large, too
+        raise invalid(f"{name} must be less than or equal to {most}.")
+    if value <= 0:
+        raise invalid(f"{name} cannot be negative.")
+
+
+def _pacific() -> tzinfo:
+    # Google shows the time that it refuses in California's.
+    try:
+        return ZoneInfo("America/Los_Angeles")
+    except ZoneInfoNotFoundError:  # a machine without the zones' tables
+        return timezone(timedelta(hours=-8))
 
 
 def _check_url(url: str) -> None:
@@ -105,4 +126,4 @@ def _check_size(draft: Draft) -> None:
     where = target.url if isinstance(target, HttpTarget) else target.relative_uri
     texts = (draft.name, where, *target.headers.keys(), *target.headers.values())
     if len(target.body) + sum(len(text.encode()) for text in texts) > MAX_TASK_BYTES:
-        raise invalid(f"Task size too large: at most {MAX_TASK_BYTES} bytes are allowed.")
+        raise invalid("Task size too large")

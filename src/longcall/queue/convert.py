@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from longcall.queue.errors import invalid
+from longcall.queue.errors import invalid, unimplemented
 from longcall.queue.messages import METHOD_NUMBERS, Message
 from longcall.queue.model import (
     AppEngineTarget,
@@ -39,18 +39,19 @@ def draft(message: Message) -> Draft:
 def config(message: Message) -> QueueConfig:
     """Read a queue; what is not set gets Cloud Tasks' default."""
     if message.HasField("http_target"):
-        raise invalid("Queue.httpTarget is not supported by the embedded queue.")
+        raise unimplemented("Queue.httpTarget")
     defaults, limits = RateLimits(), message.rate_limits
-    routing = message.app_engine_routing_override
+    routing, logging = message.app_engine_routing_override, message.stackdriver_logging_config
     return QueueConfig(
         name=message.name,
         retry=_override(message.retry_config).over(RetryConfig()),
         rates=RateLimits(
             limits.max_dispatches_per_second or defaults.max_dispatches_per_second,
-            limits.max_burst_size or defaults.max_burst_size,
+            defaults.max_burst_size,  # output only: the service ignores what it is given
             limits.max_concurrent_dispatches or defaults.max_concurrent_dispatches,
         ),
         routing_override=_routing(routing) if message.HasField("app_engine_routing_override") else None,
+        log_sampling=logging.sampling_ratio if message.HasField("stackdriver_logging_config") else None,
     )
 
 

@@ -57,6 +57,15 @@ class Dispatcher:
         finally:
             await asyncio.gather(*dispatcher.stop(), return_exceptions=True)
 
+    @property
+    def dispatching(self) -> int:
+        """How many dispatches are open, or about to be."""
+        return sum(lane.limiter.open for lane in self._lanes)
+
+    def next_due(self) -> datetime | None:
+        """Return when the first waiting task is due of those in queues that are not paused."""
+        return min((due for lane in self._lanes if (due := lane.next_due()) is not None), default=None)
+
     def start(self) -> None:
         """Begin to dispatch."""
         self._started = True

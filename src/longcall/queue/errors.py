@@ -3,6 +3,7 @@
 Codes are those of google.rpc.Code: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 """
 
+from dataclasses import dataclass
 from enum import Enum
 
 from longcall.core.errors import OurFault
@@ -12,6 +13,7 @@ QUEUE_EXISTS = "Queue already exists"
 QUEUE_TOO_RECENT = "The queue cannot be created because a queue with this name existed too recently."
 QUEUE_NAME_FORMAT = 'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".'
 TASK_NAME_FORMAT = 'Task name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>".'
+PROJECT_NAME_FORMAT = 'Project name must be formatted: "projects/<PROJECT_ID>".'
 LOCATION_NAME_FORMAT = 'Location name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>".'
 ENTITY_MISSING = "Requested entity was not found."
 ENTITY_EXISTS = "Requested entity already exists"
@@ -43,11 +45,20 @@ class Code(Enum):
         self.http_status = http_status
 
 
+@dataclass(frozen=True, slots=True)
+class Help:
+    """Where Google explains what would be right: the google.rpc.Help that the real service adds to some refusals."""
+
+    description: str
+    url: str
+
+
 class RefusedError(Exception):
     """The queue does not do what was asked; ``code`` says of which kind the refusal is."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, explained: Help | None = None) -> None:
         self.code = code
+        self.explained = explained
         super().__init__(message)
 
 
@@ -62,9 +73,9 @@ class PortError(OurFault):
         super().__init__(f"the queue can't listen on 127.0.0.1:{port}: {reason}")
 
 
-def invalid(message: str) -> RefusedError:
+def invalid(message: str, explained: Help | None = None) -> RefusedError:
     """Return a refusal of an argument, to be raised."""
-    return RefusedError(Code.INVALID_ARGUMENT, message)
+    return RefusedError(Code.INVALID_ARGUMENT, message, explained)
 
 
 def missing(message: str) -> RefusedError:
@@ -75,3 +86,13 @@ def missing(message: str) -> RefusedError:
 def exists(message: str) -> RefusedError:
     """Return a refusal because something is there already, to be raised."""
     return RefusedError(Code.ALREADY_EXISTS, message)
+
+
+def unimplemented(what: str) -> RefusedError:
+    """Return a refusal of what Cloud Tasks has and the embedded queue has not, to be raised."""
+    return RefusedError(Code.UNIMPLEMENTED, f"The embedded queue does not implement {what}.")
+
+
+def internal() -> RefusedError:
+    """Return what a client is told of a mistake of ours, to be raised."""
+    return RefusedError(Code.INTERNAL, "Internal error encountered.")

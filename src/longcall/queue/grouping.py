@@ -19,7 +19,7 @@ Statements = Callable[[sqlite3.Connection], T]
 _MOST = 256
 """How many go into one transaction: about 5 ms of the loop."""
 
-_BUSY, _GATHER = 8, 0.002
+_BUSY, _GATHER = 3, 0.002
 """After a group of so many the next one gathers for so many seconds: fewer and larger commits under load."""
 
 
@@ -57,10 +57,14 @@ class _Entry:
 
 
 class GroupedWrites:
-    """The only way to a connection while the loop runs. The connection must be in autocommit mode."""
+    """The only way to a connection while the loop runs. The connection must be in autocommit mode.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    ``on_disk`` is False for a database in memory, whose commits wait for nothing.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, on_disk: bool = True) -> None:
         self._connection = connection
+        self._on_disk = on_disk
         self._waiting: list[_Entry] = []
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="longcall-queue-writer")
         self._running: asyncio.Task[None] | None = None
@@ -87,7 +91,7 @@ class GroupedWrites:
         try:
             for group in self._groups():
                 await self._write(group)
-                if len(group) >= _BUSY:
+                if self._on_disk and len(group) >= _BUSY:
                     await asyncio.sleep(_GATHER)
         finally:
             self._running = None
@@ -114,7 +118,7 @@ class GroupedWrites:
         self._connection.execute("BEGIN IMMEDIATE")
         for entry in group:
             entry.run(self._connection)
-        if self._connection.total_changes == before:
-            self._connection.commit()  # nothing was written, so nothing waits for the disk
+        if not self._on_disk or self._connection.total_changes == before:
+            self._connection.commit()  # nothing waits for the disk
         else:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._connection.commit)

@@ -24,15 +24,20 @@ def kept(target: Target) -> Mapping[str, str]:
     own = {name: value for name, value in target.headers.items() if not _is_dropped(name.lower())}
     if isinstance(target, HttpTarget):
         return own | {"User-Agent": _HTTP_AGENT}
-    if target.body and not any(name.lower() == "content-type" for name in own):
-        own["Content-Type"] = "application/octet-stream"
+    if target.body:
+        own["Content-Length"] = str(len(target.body))
+        if not any(name.lower() == "content-type" for name in own):
+            own["Content-Type"] = "application/octet-stream"
     given = next((value for name, value in target.headers.items() if name.lower() == "user-agent"), "")
     return own | {"User-Agent": f"{given} {_APP_ENGINE_AGENT}".lstrip()}
 
 
-def of_dispatch(task: QueuedTask, secret: str | None) -> dict[str, str]:
+def of_dispatch(task: QueuedTask, secret: str | None, token: str | None) -> dict[str, str]:
     """Return every header of the dispatch that is about to begin; it is counted in the task already."""
     headers = {**task.target.headers, **_told(task)}
+    if token is not None:
+        headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+        headers["Authorization"] = f"Bearer {token}"
     if secret is not None and isinstance(task.target, AppEngineTarget):
         headers[SECRET_HEADER] = secret
     return headers

@@ -8,6 +8,9 @@ from longcall.queue.model import Queue
 from longcall.queue.rates import Limiter
 from longcall.queue.schedule import Schedule
 
+_SHORTEST = 0.001
+"""Seconds that are waited at least: the loop's timers are no finer, and would be asked again and again."""
+
 
 class Lane:
     """A queue with its waiting tasks and its limits. Used on one event loop only."""
@@ -28,6 +31,10 @@ class Lane:
     def remove(self, number: int) -> None:
         """Forget a waiting task."""
         self._schedule.remove(number)
+
+    def next_due(self) -> datetime | None:
+        """Return when the first waiting task is due, None when none is or the queue is paused."""
+        return None if self.queue.paused else self._schedule.next_due()
 
     def change(self, queue: Queue, clock: float) -> None:
         """Take another configuration or state."""
@@ -60,15 +67,14 @@ class Lane:
         if seconds is None:
             await self._changed.wait()
             return
-        timer = asyncio.get_running_loop().call_later(min(seconds, longest), self._changed.set)
+        timer = asyncio.get_running_loop().call_later(min(max(seconds, _SHORTEST), longest), self._changed.set)
         try:
             await self._changed.wait()
         finally:
             timer.cancel()
 
     def _seconds_to_wait(self, now: datetime, clock: float) -> float | None:
-        due = self._schedule.next_due()
-        to_token = self.limiter.seconds_to_token(clock)
-        if due is None or to_token is None or self.queue.paused:
+        due, to_token = self.next_due(), self.limiter.seconds_to_token(clock)
+        if due is None or to_token is None:
             return None
         return max((due - now).total_seconds(), to_token, 0.0)

@@ -1,7 +1,7 @@
 """What the end of a dispatch does to its task. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from longcall.queue import backoff
 from longcall.queue.errors import Code
@@ -19,6 +19,9 @@ _CODES = {
     503: Code.UNAVAILABLE,
     504: Code.DEADLINE_EXCEEDED,
 }
+_RETENTION = timedelta(days=31)
+"""How long Cloud Tasks keeps trying, whatever the retry configuration: https://cloud.google.com/tasks/docs/quotas."""
+
 _FIRST_SUCCESS, _FIRST_NO_SUCCESS = 200, 300
 _FIRST_SERVER_ERROR = 500
 
@@ -57,7 +60,7 @@ def after(task: QueuedTask, answer: Answer, retry: RetryConfig, at: datetime) ->
     """
     own = (task.retry or RetryOverride()).over(retry)
     begun = task.first_dispatch or at
-    if answer.code is Code.OK or backoff.is_spent(own, task.dispatch_count, at - begun):
+    if answer.code is Code.OK or backoff.is_spent(own, task.dispatch_count, at - begun) or at - task.create_time >= _RETENTION:
         return None
     return replace(
         task,

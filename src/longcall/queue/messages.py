@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from google.cloud import tasks_v2
+from google.protobuf import any_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
 
+from longcall.queue.errors import Help
 from longcall.queue.model import (
     AppEngineTarget,
     Attempt,
@@ -44,7 +47,7 @@ def task_message(task: QueuedTask, view: int) -> Message:
     message = TASK(
         name=task.name,
         schedule_time=_timestamp(task.schedule_time),
-        create_time=_timestamp(task.create_time),
+        create_time=_timestamp(task.create_time.replace(microsecond=0)),  # Cloud Tasks shows whole seconds
         dispatch_count=task.dispatch_count,
         response_count=task.response_count,
         view=_FULL if full else _BASIC,
@@ -73,7 +76,17 @@ def queue_message(queue: Queue) -> Message:
         message.purge_time.FromDatetime(queue.purge_time)
     if queue.config.routing_override is not None:
         _set_routing(message.app_engine_routing_override, queue.config.routing_override)
+    if queue.config.log_sampling is not None:
+        message.stackdriver_logging_config.sampling_ratio = queue.config.log_sampling
+        message.stackdriver_logging_config.SetInParent()
     return message
+
+
+def help_message(explained: Help) -> any_pb2.Any:
+    """Return where Google explains a refusal as one of its details."""
+    detail = any_pb2.Any()
+    detail.Pack(error_details_pb2.Help(links=[{"description": explained.description, "url": explained.url}]))
+    return detail
 
 
 def _set_target(message: Message, target: Target, *, full: bool) -> None:

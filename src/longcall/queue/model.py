@@ -83,22 +83,27 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class QueueConfig:
-    """A queue by its full name, ``projects/P/locations/L/queues/Q``, and how it dispatches."""
+    """A queue by its full name, ``projects/P/locations/L/queues/Q``, and how it dispatches.
+
+    ``log_sampling``, the share of operations that Google would log, is kept and shown.
+    """
 
     name: str
     retry: RetryConfig = RetryConfig()
     rates: RateLimits = RateLimits()
     routing_override: Routing | None = None
+    log_sampling: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue as it stands: its internal number, configuration and state."""
+    """A queue as it stands: its internal number, configuration and state; tasks numbered up to ``purged`` are gone."""
 
     number: int
     config: QueueConfig
     paused: bool = False
     purge_time: datetime | None = None
+    purged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

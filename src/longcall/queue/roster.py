@@ -1,18 +1,22 @@
-"""Which queues there are: their configuration and state on disk."""
+"""Which queues there are: their configuration, state and policy on disk."""
 
 import sqlite3
 from asyncio import Future
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from longcall.queue import rows
-from longcall.queue.errors import QUEUE_EXISTS, QUEUE_TOO_RECENT, Code, RefusedError, exists
+from longcall.queue.errors import QUEUE_EXISTS, QUEUE_MISSING, QUEUE_TOO_RECENT, Code, RefusedError, exists, missing
 from longcall.queue.grouping import GroupedWrites
 from longcall.queue.model import Queue, QueueConfig
 
-_COLUMNS = "number, name, config, paused, purge_time"
+_COLUMNS = "number, name, config, paused, purge_time, purged"
 _INSERT = f"INSERT INTO queue (name, config) VALUES (?, ?) RETURNING {_COLUMNS}"  # noqa: S608 — two constants
-_UPDATE = "UPDATE queue SET config = ?, paused = ?, purge_time = ? WHERE number = ? AND deleted IS NULL"
+_SELECT = f"SELECT {_COLUMNS} FROM queue WHERE deleted IS NULL"  # noqa: S608 — a constant
+_UPDATE = "UPDATE queue SET config = ?, paused = ?, purge_time = ?, purged = ? WHERE number = ?"
+_LAST = "SELECT coalesce(max(number), 0) FROM task"
+_POLICY = "SELECT policy FROM queue WHERE number = ? AND deleted IS NULL"
 
 
 class Roster:
@@ -33,19 +37,36 @@ class Roster:
 
         return self._writes.submit(statements, then)
 
-    def update(self, queue: Queue, then: Callable[[None], None]) -> Future[None]:
-        """Write a queue's configuration and state."""
-        values = (
-            rows.config_text(queue.config),
-            queue.paused,
-            None if queue.purge_time is None else rows.micros(queue.purge_time),
-            queue.number,
-        )
+    def change(self, queue: Queue, change: Callable[[Queue], Queue], then: Callable[[Queue], None]) -> Future[Queue]:
+        """Write what ``change`` makes of the queue as it then stands: two changes at once are one after the other.
 
-        def statements(connection: sqlite3.Connection) -> None:
-            connection.execute(_UPDATE, values)
+        ``change`` may refuse.
+        """
+        return self._writes.submit(lambda connection: _write(connection, change(_read(connection, queue))), then)
+
+    def purge(self, queue: Queue, at: datetime, then: Callable[[Queue], None]) -> Future[Queue]:
+        """Write down that all tasks that are there are purged."""
+
+        def statements(connection: sqlite3.Connection) -> Queue:
+            (last,) = connection.execute(_LAST).fetchone()
+            return _write(connection, replace(_read(connection, queue), purge_time=at, purged=last))
 
         return self._writes.submit(statements, then)
+
+    def policy(self, queue: Queue, change: Callable[[bytes | None], bytes | None] | None = None) -> Future[bytes | None]:
+        """Return the queue's policy, after writing what ``change`` makes of it, which may refuse."""
+
+        def statements(connection: sqlite3.Connection) -> bytes | None:
+            found: list[tuple[bytes | None]] = connection.execute(_POLICY, (queue.number,)).fetchall()
+            if not found:
+                raise missing(QUEUE_MISSING)
+            if change is None:
+                return found[0][0]
+            changed = change(found[0][0])
+            connection.execute("UPDATE queue SET policy = ? WHERE number = ?", (changed, queue.number))
+            return changed
+
+        return self._writes.submit(statements)
 
     def delete(self, queue: Queue, at: datetime, then: Callable[[None], None]) -> Future[None]:
         """Mark a queue as deleted; its tasks are then nobody's."""
@@ -73,5 +94,17 @@ def load(connection: sqlite3.Connection) -> list[Queue]:
     nobodys = "queue NOT IN (SELECT number FROM queue WHERE deleted IS NULL)"
     connection.execute(f"DELETE FROM task WHERE {nobodys}")  # noqa: S608 — a constant
     connection.execute(f"DELETE FROM gone WHERE {nobodys}")  # noqa: S608 — a constant
-    select = f"SELECT {_COLUMNS} FROM queue WHERE deleted IS NULL"  # noqa: S608 — a constant
-    return [rows.queue(row) for row in connection.execute(select)]
+    return [rows.queue(row) for row in connection.execute(_SELECT)]
+
+
+def _read(connection: sqlite3.Connection, queue: Queue) -> Queue:
+    found = connection.execute(f"{_SELECT} AND number = ?", (queue.number,)).fetchall()
+    if not found:
+        raise missing(QUEUE_MISSING)
+    return rows.queue(found[0])
+
+
+def _write(connection: sqlite3.Connection, queue: Queue) -> Queue:
+    purged = None if queue.purge_time is None else rows.micros(queue.purge_time)
+    connection.execute(_UPDATE, (rows.config_text(queue.config), queue.paused, purged, queue.purged, queue.number))
+    return queue

@@ -63,13 +63,14 @@ def config_text(config: QueueConfig) -> str:
             "retry": _retry_values(config.retry),
             "rates": asdict(config.rates),
             "routing_override": None if routing is None else asdict(routing),
+            "log_sampling": config.log_sampling,
         }
     )
 
 
 def queue(row: Row) -> Queue:
-    """Read the columns number, name, config, paused, purge_time."""
-    number, name, text, paused, purged = row
+    """Read the columns number, name, config, paused, purge_time, purged."""
+    number, name, text, paused, purge_time, purged = row
     values = json.loads(text)
     routing = values["routing_override"]
     config = QueueConfig(
@@ -77,8 +78,9 @@ def queue(row: Row) -> Queue:
         _retry(RetryConfig, values["retry"]),
         RateLimits(**values["rates"]),
         None if routing is None else Routing(**routing),
+        values.get("log_sampling"),  # a file of an earlier release has none
     )
-    return Queue(number, config, bool(paused), None if purged is None else time(purged))
+    return Queue(number, config, bool(paused), None if purge_time is None else time(purge_time), purged)
 
 
 def task(row: Row, queue_name: str) -> QueuedTask:

@@ -6,8 +6,12 @@ from importlib import resources
 from pathlib import Path
 
 from longcall.queue.errors import StorageError
+from longcall.queue.oidc import new_key
 
-_MIGRATIONS = ("0001_queue.sql",)
+_MIGRATIONS = ("0001_queue.sql", "0002_tokens_and_policies.sql")
+
+_OWNERS_ALONE = 0o600
+"""Tasks have secrets in their headers, and the key that signs tokens is in there; SQLite's other files follow this one."""
 
 
 def connect(path: Path | None) -> sqlite3.Connection:
@@ -15,6 +19,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
     Raises StorageError when another process has it open, or a newer release has written it.
     """
+    if path is not None:
+        _make(path)
     with ExitStack() as stack:
         try:
             # Commits run in the writer's thread, never at the same time as anything else.
@@ -26,6 +32,25 @@ def connect(path: Path | None) -> sqlite3.Connection:
             raise StorageError(f"the queue can't use {path}: {reason}") from error
         stack.pop_all()
     return connection
+
+
+def signing_key(connection: sqlite3.Connection) -> str:
+    """Return the private key in PEM that signs tokens, made when first asked for."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        found: list[tuple[str]] = connection.execute("SELECT pem FROM signing_key").fetchall()
+        if not found:
+            found = [(new_key(),)]
+            connection.execute("INSERT INTO signing_key VALUES (?)", found[0])
+    return found[0][0]
+
+
+def _make(path: Path) -> None:
+    try:
+        path.touch(mode=_OWNERS_ALONE)
+        path.chmod(_OWNERS_ALONE)
+    except OSError as error:
+        raise StorageError(f"the queue can't use {path}: {error.strerror}") from error
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

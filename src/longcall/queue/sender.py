@@ -1,15 +1,22 @@
 """The HTTP side of a dispatch: one request, sent once, over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
 
 import aiohttp
 from yarl import URL
 
 from longcall.queue import headers
 from longcall.queue.lifecycle import Answer
-from longcall.queue.model import AppEngineTarget, QueuedTask
+from longcall.queue.model import HttpTarget, OAuthToken, OidcToken, QueuedTask, Target
+from longcall.queue.oidc import Issuer
+
+Observe: TypeAlias = Callable[[QueuedTask, str, Mapping[str, str], Answer], None]
+"""Gets a dispatch that has ended: its task, its URL, its headers and its end."""
 
 _IDLE_KEPT = 2.0
 """Seconds an idle connection is kept: servers close theirs after 5 and more, and a request must not meet that."""
@@ -17,24 +24,51 @@ _IDLE_KEPT = 2.0
 _CONNECT = 30.0
 """Seconds for one connection to be made, whatever the dispatch deadline."""
 
+_ALL_OF_GOOGLE_CLOUD = "https://www.googleapis.com/auth/cloud-platform"
+"""The scope of a token whose task does not say."""
+
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+def unobserved(_task: QueuedTask, _url: str, _headers: Mapping[str, str], _answer: Answer) -> None:
+    """Tell nobody."""
 
 
 class _BrokenError(Exception):
     """A connection broke; of a class that aiohttp does not answer with a second request."""
 
 
-class Sender:
-    """Sends dispatches. App Engine targets are at ``app_engine``, a base URL; ``secret`` goes there only."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where App Engine targets are, a base URL or nowhere, and the secret that goes there and nowhere else."""
 
-    def __init__(self, session: aiohttp.ClientSession, app_engine: str | None, secret: str | None) -> None:
+    app_engine: str | None
+    secret: str | None = field(default=None, repr=False)
+
+    def url(self, target: Target) -> str | None:
+        """Return where a dispatch goes."""
+        if isinstance(target, HttpTarget):
+            return target.url
+        return None if self.app_engine is None else self.app_engine.rstrip("/") + target.relative_uri
+
+
+class Sender:
+    """Sends dispatches. ``issuer`` signs the tokens that HTTP targets ask for; ``observe`` is told how each dispatch ended."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, address: Address, issuer: Issuer, now: Callable[[], datetime], observe: Observe
+    ) -> None:
         self._session = session
-        self._app_engine = None if app_engine is None else app_engine.rstrip("/")
-        self._secret = secret
+        self._address = address
+        self._issuer = issuer
+        self._now = now
+        self._observe = observe
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, app_engine: str | None, secret: str | None) -> AsyncIterator["Sender"]:
+    async def open(
+        cls, address: Address, issuer: Issuer, now: Callable[[], datetime], observe: Observe = unobserved
+    ) -> AsyncIterator["Sender"]:
         """Hold the connections open; closing drops them."""
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_KEPT),
@@ -46,33 +80,47 @@ class Sender:
             middlewares=(_once,),
         )
         async with session:
-            yield cls(session, app_engine, secret)
+            yield cls(session, address, issuer, now, observe)
 
     async def send(self, task: QueuedTask) -> Answer:
         """Dispatch a task and return how that ended; never raises but when cancelled."""
-        url = self._url(task)
+        url = self._address.url(task.target)
         if url is None:
             return Answer.none("no address is configured for App Engine targets")
+        told = self._headers(task)
+        answer = await self._sent(url, told, task)
+        self._observe(task, url, told, answer)
+        return answer
+
+    def _headers(self, task: QueuedTask) -> dict[str, str]:
+        token = self._token(task.target) if isinstance(task.target, HttpTarget) else None
+        return headers.of_dispatch(task, self._address.secret, token)
+
+    def _token(self, target: HttpTarget) -> str | None:
+        match target.token:
+            case OidcToken(email, audience):
+                return self._issuer.id_token(email, audience or target.url, self._now())
+            case OAuthToken(email, scope):
+                return self._issuer.access_token(email, scope or _ALL_OF_GOOGLE_CLOUD, self._now())
+            case None:
+                return None
+
+    async def _sent(self, url: str, told: Mapping[str, str], task: QueuedTask) -> Answer:
         try:
             async with asyncio.timeout(task.deadline.total_seconds()):
-                return Answer.of(await self._request(url, task))
+                return Answer.of(await self._request(url, told, task))
         except TimeoutError as error:
             # aiohttp's own time-outs are of this class too, and come with a text.
             return Answer.none(str(error)) if isinstance(error, aiohttp.ClientError) else Answer.too_late()
         except (aiohttp.ClientError, _BrokenError, OSError, ValueError) as error:
             return Answer.none(f"{type(error.__cause__ or error).__name__}: {error}")
 
-    def _url(self, task: QueuedTask) -> str | None:
-        if not isinstance(task.target, AppEngineTarget):
-            return task.target.url
-        return None if self._app_engine is None else self._app_engine + task.target.relative_uri
-
-    async def _request(self, url: str, task: QueuedTask) -> int:
+    async def _request(self, url: str, told: Mapping[str, str], task: QueuedTask) -> int:
         async with self._session.request(
             task.target.method,
             URL(url, encoded=url.isascii()),  # what is escaped already stays as it is
             data=task.target.body or None,
-            headers=headers.of_dispatch(task, self._secret),
+            headers=told,
             allow_redirects=False,
         ) as response:
             async for _ in response.content.iter_chunked(65536):

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from longcall.queue.errors import RefusedError
 from longcall.queue.grouping import GroupedWrites
 from longcall.queue.model import Queue, QueueConfig
 from longcall.queue.names import check_queue
+from longcall.queue.oidc import Issuer
 from longcall.queue.roster import Roster
-from longcall.queue.sender import Sender
+from longcall.queue.sender import Address, Observe, Sender, unobserved
 from longcall.queue.service import QueueService
 from longcall.queue.storage import TaskStorage
 
@@ -28,19 +29,23 @@ class QueueOptions:
 
     ``task_names_kept``: how long the name of a finished or deleted task can't be used again (Google says up to 24 h or
     1 h). ``queue_names_kept``: the same for a deleted queue's. ``clock_check``: the longest a waiting queue sleeps
-    without looking at the clock, in seconds.
+    without looking at the clock, in seconds. ``issuer``: what tokens say in ``iss``, if not the REST face's address.
+    ``signing_key``: the private RSA key in PEM that signs them, if not the queue's own.
     """
 
     task_names_kept: timedelta = timedelta(hours=1)
     queue_names_kept: timedelta = timedelta(days=3)
     clock_check: float = 1.0
+    issuer: str = ""
+    signing_key: str = field(default="", repr=False)
 
 
 class EmbeddedQueue:
     """A Cloud Tasks server in this process, on 127.0.0.1, over gRPC and REST."""
 
-    def __init__(self, dispatcher: Dispatcher, grpc_port: int, rest_port: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, issuer: Issuer, grpc_port: int, rest_port: int) -> None:
         self._dispatcher = dispatcher
+        self.issuer = issuer
         self.grpc_port = grpc_port
         self.rest_port = rest_port
 
@@ -58,33 +63,49 @@ class EmbeddedQueue:
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         chance: Callable[[], float],
+        observe: Observe = unobserved,
         options: QueueOptions = QueueOptions(),
     ) -> AsyncIterator["EmbeddedQueue"]:
         """Listen (port 0: a free one), and make the named queues if they are missing.
 
         ``path`` is the SQLite file; None keeps everything in memory. ``queues`` are full names or configurations; a
         queue that exists stays as it is. App Engine targets are at ``app_engine``, a base URL, and ``secret`` goes
-        there and nowhere else. Closing drops what is open; it is dispatched again after the next start.
+        there and nowhere else. ``observe`` is told of each dispatch that has ended. Closing drops what is open; it is
+        dispatched again after the next start.
         Raises RefusedError for a bad queue name, StorageError when the file can't be used, PortError when a port is
         taken.
         """
         async with AsyncExitStack() as stack:
+            listening = stack.enter_context(listener.listen(rest_port))
+            rest_port = listening.getsockname()[1]
+            url = f"http://127.0.0.1:{rest_port}"
             connection = stack.enter_context(closing(schema.connect(path)))
+            issuer = Issuer(options.issuer or url, options.signing_key or schema.signing_key(connection))
             stored = _stored(connection, queues, now())
-            writes = GroupedWrites(connection)
+            writes = GroupedWrites(connection, on_disk=path is not None)
             stack.push_async_callback(writes.close)
             tasks = TaskStorage(writes, options.task_names_kept)
-            sender = await stack.enter_async_context(Sender.open(app_engine, secret))
+            sender = await stack.enter_async_context(Sender.open(Address(app_engine, secret), issuer, now, observe))
             pace = Pace(now, chance, options.clock_check)
             dispatcher = await stack.enter_async_context(Dispatcher.open(tasks, sender, pace))
             service = QueueService(Roster(writes, options.queue_names_kept), tasks, dispatcher, now, new_id)
+            stack.push_async_callback(service.close)
             for queue, waiting in stored:
                 service.add(queue, waiting)
             await stack.enter_async_context(_forgetting(tasks, now))
-            rest_port = await stack.enter_async_context(listener.serve(rest_api.application(service), rest_port))
+            await stack.enter_async_context(listener.serve(rest_api.application(service, issuer, url), listening))
             grpc_port = await stack.enter_async_context(grpc_api.serve(service, grpc_port))
             stack.callback(dispatcher.stop)  # first of all: thousands of connections close while the faces stop
-            yield cls(dispatcher, grpc_port, rest_port)
+            yield cls(dispatcher, issuer, grpc_port, rest_port)
+
+    @property
+    def dispatching(self) -> int:
+        """How many dispatches are open, or about to be."""
+        return self._dispatcher.dispatching
+
+    def next_due(self) -> datetime | None:
+        """Return when the first waiting task is due of those in queues that are not paused."""
+        return self._dispatcher.next_due()
 
     def start_dispatching(self) -> None:
         """Begin to dispatch; first of all what was open when the queue last stopped."""
@@ -102,6 +123,7 @@ def _stored(
                 roster.insert(connection, config)
         queues = roster.load(connection)
         for queue in queues:
+            storage.finish_purge(connection, queue, at)
             storage.take_back(connection, queue, at)
     return [(queue, storage.waiting(connection, queue)) for queue in queues]
 

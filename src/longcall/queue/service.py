@@ -1,13 +1,15 @@
 """Cloud Tasks' verbs, in the model's words; both faces call them. Every refusal is a RefusedError."""
 
 import asyncio
+from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from longcall.queue import checks, headers, names
 from longcall.queue.dispatcher import Dispatcher
-from longcall.queue.errors import ENTITY_MISSING, QUEUE_MISSING, invalid, missing
+from longcall.queue.errors import ENTITY_MISSING, QUEUE_MISSING, RefusedError, invalid, missing
 from longcall.queue.lane import Lane
 from longcall.queue.model import Draft, Queue, QueueConfig, QueuedTask
 from longcall.queue.roster import Roster
@@ -15,6 +17,7 @@ from longcall.queue.storage import Page, TaskStorage
 
 MAX_TASKS_PAGE = 1000
 MAX_QUEUES_PAGE = 9800
+_EVERY = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ class QueueService:
         self._now = now
         self._new_id = new_id
         self._lanes: dict[str, Lane] = {}
+        self._removing: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop removing; the next start goes on with it."""
+        for removing in self._removing:
+            removing.cancel()
+        await asyncio.gather(*self._removing, return_exceptions=True)
 
     def add(self, queue: Queue, waiting: Iterable[tuple[datetime, int]] = ()) -> None:
         """Serve a queue that is stored, with the tasks that wait in it."""
@@ -53,9 +63,8 @@ class QueueService:
         """Create a queue under the location ``parent``."""
         names.check_queue(config.name)
         if config.name.rpartition("/queues/")[0] != names.check_location(parent):
-            raise invalid(f"The queue's name must be under the location from the request ({parent}).")
-        checks.check_queue_config(config)
-        return await self._roster.insert(config, self._now(), self.add)
+            raise invalid(f"{config.name} must begin with {parent}.")
+        return await self._roster.insert(_checked(config, None), self._now(), self.add)
 
     def get_queue(self, name: str) -> Queue:
         """Return a queue."""
@@ -68,23 +77,21 @@ class QueueService:
         size = _page_size(size, MAX_QUEUES_PAGE)
         return QueuesPage([self._lanes[name].queue for name in found[:size]], more=len(found) > size)
 
-    async def update_queue(self, config: QueueConfig) -> Queue:
-        """Give a queue another configuration, or make it."""
-        checks.check_queue_config(config)
-        if (lane := self._lanes.get(names.check_queue(config.name))) is None:
-            return await self._roster.insert(config, self._now(), self.add)
-        return await self._change(lane, replace(lane.queue, config=config))
+    async def update_queue(self, name: str, config: Callable[[Queue | None], QueueConfig]) -> Queue:
+        """Give a queue the configuration that ``config`` makes of it, or make it; ``config`` may refuse."""
+        if (lane := self._lanes.get(names.check_queue(name))) is None:
+            return await self._roster.insert(_checked(config(None), None), self._now(), self.add)
+        return await self._change(lane, lambda queue: replace(queue, config=_checked(config(queue), queue)))
 
     async def pause_queue(self, name: str, *, paused: bool) -> Queue:
-        """Stop a queue's dispatches, or let them go on."""
-        lane = self._lane(name)
-        return await self._change(lane, replace(lane.queue, paused=paused))
+        """Stop a queue's dispatches, or let them go on; those under way are not touched."""
+        return await self._change(self._lane(name), lambda queue: replace(queue, paused=paused))
 
     async def purge_queue(self, name: str) -> Queue:
-        """Delete the tasks that were created until now."""
-        lane, at = self._lane(name), self._now()
-        queue = await self._change(lane, replace(lane.queue, purge_time=at))
-        await self._empty(lane, at)
+        """Delete the tasks that were created until now: none of them is seen or dispatched again, though removing them takes a while."""
+        lane = self._lane(name)
+        queue = await self._roster.purge(lane.queue, self._now(), lambda queue: lane.change(queue, _clock()))
+        self._remove(lane, queue.purged)
         return queue
 
     async def delete_queue(self, name: str) -> None:
@@ -93,14 +100,35 @@ class QueueService:
         if lane is None:
             raise missing(ENTITY_MISSING)
         await self._roster.delete(lane.queue, self._now(), lambda _: self._drop(name, lane))
-        await self._empty(lane, self._now())
+        self._remove(lane, _EVERY)
+
+    async def get_policy(self, name: str) -> bytes | None:
+        """Return the policy that a queue was given, None if none."""
+        return await self._roster.policy(self._lane(name).queue)
+
+    async def set_policy(self, name: str, change: Callable[[bytes | None], bytes]) -> bytes | None:
+        """Give a queue the policy that ``change`` makes of the present one, and return it; ``change`` may refuse."""
+        return await self._roster.policy(self._lane(name).queue, change)
+
+    def has_queue(self, name: str) -> bool:
+        """Say whether a queue exists."""
+        return names.check_queue(name) in self._lanes
+
+    def list_locations(self, project: str) -> Sequence[str]:
+        """Return the locations of a project that have queues; others can be used as well."""
+        prefix = f"{names.check_project(project)}/"
+        return sorted({name.partition("/queues/")[0] for name in self._lanes if name.startswith(prefix)})
 
     async def create_task(self, parent: str, draft: Draft) -> QueuedTask:
         """Create a task; it is durable, and dispatched when its time comes."""
         lane, at = self._lane(parent), self._now()
         task_id = names.id_under(parent, draft.name) if draft.name else self._new_id()
-        checks.check_draft(draft, at)
-        kept = replace(draft, target=replace(draft.target, headers=headers.kept(draft.target)))
+        checks.check_draft(draft, lane.queue.config.retry, at)
+        kept = replace(
+            draft,
+            target=replace(draft.target, headers=headers.kept(draft.target)),
+            schedule_time=max(draft.schedule_time or at, at),  # the past is now
+        )
         return await self._storage.insert(lane.queue, kept, task_id, at, lambda task: lane.add(task.number, task.schedule_time))
 
     async def get_task(self, name: str) -> QueuedTask:
@@ -134,18 +162,23 @@ class QueueService:
         queue, task_id = names.split_task(name)
         return self._lane(queue), task_id
 
-    async def _change(self, lane: Lane, queue: Queue) -> Queue:
-        await self._roster.update(queue, lambda _: lane.change(queue, _clock()))
-        return queue
+    def _change(self, lane: Lane, change: Callable[[Queue], Queue]) -> Future[Queue]:
+        return self._roster.change(lane.queue, change, lambda queue: lane.change(queue, _clock()))
 
     def _drop(self, name: str, lane: Lane) -> None:
         self._lanes.pop(name, None)
         self._dispatcher.detach(lane)
 
-    async def _empty(self, lane: Lane, before: datetime) -> None:
-        while numbers := await self._storage.delete_some(lane.queue, before, self._now()):
-            for number in numbers:
-                lane.remove(number)
+    def _remove(self, lane: Lane, last: int) -> None:
+        removing = asyncio.create_task(self._remove_all(lane, last))
+        self._removing.add(removing)
+        removing.add_done_callback(self._removing.discard)
+
+    async def _remove_all(self, lane: Lane, last: int) -> None:
+        with suppress(RefusedError):  # the next start removes what a full disk leaves
+            while numbers := await self._storage.delete_some(lane.queue, last, self._now()):
+                for number in numbers:
+                    lane.remove(number)
 
 
 def _clock() -> float:
@@ -156,3 +189,11 @@ def _page_size(asked: int, most: int) -> int:
     if asked < 0:
         raise invalid("The page size must not be negative.")
     return min(asked or most, most)
+
+
+def _checked(config: QueueConfig, present: Queue | None) -> QueueConfig:
+    # A queue that its program made with other limits keeps them until somebody asks for different ones.
+    if present is None or config.rates != present.config.rates:
+        checks.check_rates(config.rates)
+    checks.check_retry(config.retry)
+    return config

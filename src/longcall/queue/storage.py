@@ -20,8 +20,8 @@ PAGE_BYTES = 2_000_000
 _CHUNK = 1000
 
 _INSERT = """
-INSERT INTO task (queue, id, target, body, schedule, created, deadline, retry) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING RETURNING number"""
+INSERT INTO task (queue, id, target, body, schedule, created, deadline, retry) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+WHERE NOT EXISTS (SELECT 1 FROM gone WHERE queue = ?1 AND id = ?2 AND since > ?9) ON CONFLICT DO NOTHING RETURNING number"""
 _TAKE = """
 UPDATE task SET open = 1, dispatch_count = dispatch_count + 1, first_dispatch = coalesce(first_dispatch, :at),
     last_schedule = schedule, last_dispatch = :at, last_response = NULL, last_code = NULL, last_message = ''
@@ -31,6 +31,8 @@ UPDATE task SET open = 0, schedule = ?, response_count = ?, execution_count = ?,
     last_response = ?, last_code = ?, last_message = ?
 WHERE number = ? AND open = 1 AND dispatch_count = ?"""
 _DONE = "DELETE FROM task WHERE number = ? AND open = 1 AND dispatch_count = ? RETURNING queue, id"
+_DELETE_SOME = """
+DELETE FROM task WHERE number IN (SELECT number FROM task WHERE queue = ? AND number <= ? LIMIT ?) RETURNING number, id"""
 _GONE = "INSERT OR REPLACE INTO gone (queue, id, since) VALUES (?, ?, ?)"
 
 
@@ -61,11 +63,10 @@ class TaskStorage:
             rows.micros(at),
             None if draft.dispatch_deadline is None else rows.span_micros(draft.dispatch_deadline),
             None if draft.retry is None else rows.retry_text(draft.retry),
+            rows.micros(at) - self._kept,
         )
 
         def statements(connection: sqlite3.Connection) -> QueuedTask:
-            if self._is_gone(connection, queue, task_id, at):
-                raise exists(ENTITY_EXISTS)
             inserted = _only(connection.execute(_INSERT, values).fetchall())
             if inserted is None:
                 raise exists(ENTITY_EXISTS)
@@ -79,12 +80,12 @@ class TaskStorage:
 
     def page(self, queue: Queue, after: str, size: int) -> Future[Page]:
         """Read at most ``size`` tasks whose ids come after ``after``, fewer if their bodies are large."""
-        select = "SELECT * FROM task WHERE queue = ? AND id > ? ORDER BY id LIMIT ?"
+        select = "SELECT * FROM task WHERE queue = ? AND id > ? AND number > ? ORDER BY id LIMIT ?"
 
         def statements(connection: sqlite3.Connection) -> Page:
             tasks: list[QueuedTask] = []
             room = PAGE_BYTES
-            for row in connection.execute(select, (queue.number, after, size + 1)):
+            for row in connection.execute(select, (queue.number, after, queue.purged, size + 1)):
                 task = rows.task(row, queue.config.name)
                 room -= len(task.target.body)
                 if len(tasks) == size or (tasks and room < 0):
@@ -105,23 +106,15 @@ class TaskStorage:
 
         return self._writes.submit(statements, then)
 
-    def delete_some(self, queue: Queue, before: datetime, at: datetime) -> Future[Sequence[int]]:
-        """Delete a thousand of the queue's tasks created until ``before``; return their numbers, none at the end."""
-        chosen = "SELECT number FROM task WHERE queue = ? AND created <= ? LIMIT ?"
-        delete = f"DELETE FROM task WHERE number IN ({chosen}) RETURNING number, id"  # noqa: S608 — two constants
-
-        def statements(connection: sqlite3.Connection) -> Sequence[int]:
-            deleted = connection.execute(delete, (queue.number, rows.micros(before), _CHUNK)).fetchall()
-            connection.executemany(_GONE, [(queue.number, id_, rows.micros(at)) for _, id_ in deleted])
-            return [number for number, _ in deleted]
-
-        return self._writes.submit(statements)
+    def delete_some(self, queue: Queue, last: int, at: datetime) -> Future[Sequence[int]]:
+        """Delete a thousand of the queue's tasks numbered up to ``last``; return their numbers, none at the end."""
+        return self._writes.submit(lambda connection: _delete_some(connection, queue, last, at))
 
     def take(
         self, queue: Queue, numbers: Iterable[int], at: datetime, then: Callable[[list[QueuedTask]], None]
     ) -> Future[list[QueuedTask]]:
         """Count the beginning of a dispatch in each task that still waits, and return these tasks."""
-        keys = [{"number": number, "at": rows.micros(at)} for number in numbers]
+        keys = [{"number": number, "at": rows.micros(at)} for number in numbers if number > queue.purged]
 
         def statements(connection: sqlite3.Connection) -> list[QueuedTask]:
             taken = [row for key in keys for row in connection.execute(_TAKE, key).fetchall()]
@@ -154,13 +147,20 @@ class TaskStorage:
     def _read(self, connection: sqlite3.Connection, queue: Queue, task_id: str, at: datetime) -> QueuedTask:
         select = "SELECT * FROM task WHERE queue = ? AND id = ?"
         row = _only(connection.execute(select, (queue.number, task_id)).fetchall())
-        if row is not None:
+        if row is not None and row[0] > queue.purged:
             return rows.task(row, queue.config.name)
-        raise missing(TASK_GONE if self._is_gone(connection, queue, task_id, at) else ENTITY_MISSING)
+        gone = row is not None or self._is_gone(connection, queue, task_id, at)
+        raise missing(TASK_GONE if gone else ENTITY_MISSING)
 
     def _is_gone(self, connection: sqlite3.Connection, queue: Queue, task_id: str, at: datetime) -> bool:
         select = "SELECT 1 FROM gone WHERE queue = ? AND id = ? AND since > ?"
         return bool(connection.execute(select, (queue.number, task_id, rows.micros(at) - self._kept)).fetchall())
+
+
+def finish_purge(connection: sqlite3.Connection, queue: Queue, at: datetime) -> None:
+    """Delete what a purge had still to delete when the queue last stopped."""
+    while _delete_some(connection, queue, queue.purged, at):
+        pass
 
 
 def take_back(connection: sqlite3.Connection, queue: Queue, at: datetime) -> None:
@@ -186,6 +186,12 @@ def _new(number: int, queue: Queue, draft: Draft, task_id: str, at: datetime) ->
         dispatch_deadline=draft.dispatch_deadline,
         retry=draft.retry,
     )
+
+
+def _delete_some(connection: sqlite3.Connection, queue: Queue, last: int, at: datetime) -> Sequence[int]:
+    deleted = connection.execute(_DELETE_SOME, (queue.number, last, _CHUNK)).fetchall()
+    connection.executemany(_GONE, [(queue.number, id_, rows.micros(at)) for _, id_ in deleted])
+    return [number for number, _ in deleted]
 
 
 def _write_waiting(connection: sqlite3.Connection, task: QueuedTask) -> bool:

@@ -13,7 +13,8 @@ import httpx2
 from longcall.core.errors import LongcallError
 from longcall.core.wire import Json
 from longcall.sdk.errors import NoResponseError
-from longcall.sdk.messages import Answer, Broken, Filters, Request, body_request
+from longcall.sdk.listening import Away, Listening
+from longcall.sdk.messages import Answer, Broken, Filters, Request, Watched, body_request
 from longcall.sdk.options import Duration, Moment, TaskOptions
 from longcall.sdk.server import Server, answer_of, broken_of, new_id
 from longcall.sdk.talk import Talks
@@ -54,6 +55,10 @@ class AsyncTask(TaskView):
     async def wait(self, timeout: Duration | None = None, on_news: "News[AsyncTask] | None" = None) -> "AsyncTask":  # noqa: ASYNC109 — the surface of both clients
         """As `AsyncLongcall.wait`; the server may be away for any time meanwhile, since this task is known to exist."""
         return await self.client._wait(self.id, timeout, on_news, self)  # noqa: SLF001 — a task and its client are one thing in two parts
+
+    def events(self, on_away: Away | None = None) -> "AsyncIterator[AsyncTask]":
+        """As `Longcall.events`: `async for seen in task.events():`."""
+        return self.client.events(self.id, on_away)
 
     async def refresh(self) -> "AsyncTask":
         """Read the task again."""
@@ -99,6 +104,14 @@ class AsyncLongcall:
     ) -> AsyncTask:
         """As `Longcall.wait`."""
         return await self._wait(id, timeout, on_news, None)
+
+    def events(self, id: str, on_away: Away | None = None) -> AsyncIterator[AsyncTask]:  # noqa: A002 — the API's own word
+        """As `Longcall.events`: `async for task in client.events(id):`."""
+        return self._listen(self._talks.events(id, on_away))
+
+    def changes(self, on_away: Away | None = None, **filters: Unpack[Watched]) -> AsyncIterator[AsyncTask]:
+        """As `Longcall.changes`: `async for task in client.changes():`."""
+        return self._listen(self._talks.changes(filters, on_away))
 
     async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[AsyncTask]:
         """As `Longcall.list`: `async for task in client.list(…)`."""
@@ -169,6 +182,24 @@ class AsyncLongcall:
                 request = talk.send(await self._send(request))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return] # a generator's return value comes as Any
+
+    async def _listen(self, listening: Listening[AsyncTask]) -> AsyncIterator[AsyncTask]:
+        while listening.goes_on():
+            request = listening.request()
+            await asyncio.sleep(request.after)
+            try:
+                async with self._http.stream(**self.server.request_options(request)) as answer:
+                    if not listening.opens(answer.status_code, answer.headers.get("content-type", "")):
+                        listening.answered(answer_of(answer, await answer.aread(), time.monotonic()))
+                        continue
+                    async for chunk in answer.aiter_raw():
+                        for task in listening.hear(chunk):
+                            yield task
+                        if not listening.goes_on():
+                            return
+                    listening.ended()
+            except httpx2.RequestError as error:
+                listening.answered(broken_of(error, time.monotonic()))
 
     async def _send(self, request: Request) -> Answer | Broken:
         await asyncio.sleep(request.after)

@@ -10,7 +10,8 @@ from typing import Self, TypeVar, Unpack
 import httpx2
 
 from longcall.core.wire import Json
-from longcall.sdk.messages import Answer, Broken, Filters, Request, body_request
+from longcall.sdk.listening import Away, Listening
+from longcall.sdk.messages import Answer, Broken, Filters, Request, Watched, body_request
 from longcall.sdk.options import Duration, Moment, TaskOptions
 from longcall.sdk.server import Server, answer_of, broken_of, new_id
 from longcall.sdk.talk import Talks
@@ -30,6 +31,10 @@ class Task(TaskView):
     def wait(self, timeout: Duration | None = None, on_news: "News[Task] | None" = None) -> "Task":
         """As `Longcall.wait`; the server may be away for any time meanwhile, since this task is known to exist."""
         return self.client._wait(self.id, timeout, on_news, self)  # noqa: SLF001 — a task and its client are one thing in two parts
+
+    def events(self, on_away: Away | None = None) -> "Iterator[Task]":
+        """As `Longcall.events`."""
+        return self.client.events(self.id, on_away)
 
     def refresh(self) -> "Task":
         """Read the task again."""
@@ -89,6 +94,23 @@ class Longcall:
         each change, and with an UnavailableError each time that the server does not answer.
         """
         return self._wait(id, timeout, on_news, None)
+
+    def events(self, id: str, on_away: Away | None = None) -> Iterator[Task]:  # noqa: A002 — the API's own word
+        """Watch a task: as it is now, and at each change, up to its end; whichever end it is, it comes as the last one and is not raised.
+
+        Broken connections and restarts of the server are lived through, and `on_away` is called with an UnavailableError each time.
+        Versions in between may be skipped; `attempts` has the history. Raises NotFoundError when the id is not seen within a minute, or
+        when the task is forgotten meanwhile, and OutOfReachError when the server was never reached.
+        """
+        return self._listen(self._talks.events(id, on_away))
+
+    def changes(self, on_away: Away | None = None, **filters: Unpack[Watched]) -> Iterator[Task]:
+        """Watch all tasks: those that have not ended, then each that changes, without their attempts, for as long as it is iterated.
+
+        A task that leaves the filter is not told of any more. Of each task the newest version is told, within about two seconds. As
+        `events`, it lives through broken connections and restarts.
+        """
+        return self._listen(self._talks.changes(filters, on_away))
 
     def list(self, **filters: Unpack[Filters]) -> Iterator[Task]:
         """List tasks, newest first, without their attempts; pages are fetched as they are needed. `Filters` says which can be had."""
@@ -162,6 +184,23 @@ class Longcall:
                 request = talk.send(self._send(request))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return] # a generator's return value comes as Any
+
+    def _listen(self, listening: Listening[Task]) -> Iterator[Task]:
+        while listening.goes_on():
+            request = listening.request()
+            time.sleep(request.after)
+            try:
+                with self._http.stream(**self.server.request_options(request)) as answer:
+                    if not listening.opens(answer.status_code, answer.headers.get("content-type", "")):
+                        listening.answered(answer_of(answer, answer.read(), time.monotonic()))
+                        continue
+                    for chunk in answer.iter_raw():
+                        yield from listening.hear(chunk)
+                        if not listening.goes_on():
+                            return
+                    listening.ended()
+            except httpx2.RequestError as error:
+                listening.answered(broken_of(error, time.monotonic()))
 
     def _send(self, request: Request) -> Answer | Broken:
         time.sleep(request.after)

@@ -12,6 +12,8 @@ from longcall.sdk.options import Duration, Moment, TaskOptions, encoded, moment_
 
 MAX_PAGE = 500
 PATIENCE = 30.0  # seconds without a byte until an ordinary answer is given up
+STREAM_PATIENCE = 45.0  # the same for a stream of events, which has a sign of life every 15 seconds
+FIRST_EVENT = 60  # seconds that a task may take to be seen first: one put by hand gets its record at its first dispatch
 REQUEUE_PATIENCE = 600.0  # the same for a requeue, which goes through every task before it answers
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -31,6 +33,7 @@ class Request:
     task_id: str = ""
     as_it_is: bool = False
     creates: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,16 @@ class Filters(TypedDict, total=False):
     page_size: int
 
 
+class Watched(TypedDict, total=False):
+    """Whose changes to watch; all must hold. `state` is one or several; `label` is "name:value"."""
+
+    state: str | Iterable[str]
+    label: str | None
+
+
+_STREAM = (("Accept", "text/event-stream"), ("Accept-Encoding", "identity"))
+
+
 def create_request(task_id: str, url: str, schedule_time: Moment | None, options: TaskOptions) -> Request:
     """`POST /v1/tasks`. Raises InvalidArgumentError, and TypeError for an option that does not exist."""
     task = {"id": task_id, **task_json(url, **options)}
@@ -87,6 +100,20 @@ def poll_request(task_id: str, seconds: float, slack: float = 5.0) -> Request:
     """`GET /v1/tasks/{id}?wait=`: the answer comes within so many seconds, or, by `slack` later, not at all."""
     wait = duration_text(timedelta(milliseconds=round(seconds * 1000)))
     return Request("GET", f"{_path(task_id)}?{urlencode({'wait': wait})}", patience=seconds + slack, task_id=task_id)
+
+
+def events_request(task_id: str) -> Request:
+    """`GET /v1/tasks/{id}/events`, also for an id not seen yet."""
+    path = f"{_path(task_id)}/events?wait={FIRST_EVENT}s"
+    return Request("GET", path, patience=FIRST_EVENT + 5.0, task_id=task_id, headers=_STREAM)
+
+
+def changes_request(filters: Watched) -> Request:
+    """`GET /v1/events`. Raises TypeError for a filter that does not exist."""
+    if unknown := filters.keys() - Watched.__annotations__.keys():
+        raise TypeError(f"changes() has no filter {', '.join(sorted(unknown))}: known are {', '.join(Watched.__annotations__)}")
+    query = [pair for name, value in filters.items() if value for pair in _query(name, value)]
+    return Request("GET", f"/v1/events?{urlencode(query)}" if query else "/v1/events", patience=STREAM_PATIENCE, headers=_STREAM)
 
 
 def body_request(task_id: str) -> Request:

@@ -46,7 +46,7 @@ class Server:
             "content": request.body,
             "timeout": httpx2.Timeout(request.patience, connect=CONNECT_LIMIT),
             "follow_redirects": request.as_it_is,
-            "headers": {"Accept-Encoding": "identity"} if request.as_it_is else {},
+            "headers": dict(request.headers) | ({"Accept-Encoding": "identity"} if request.as_it_is else {}),
         }
         if request.body is not None:
             options["headers"]["Content-Type"] = "application/json"

@@ -7,13 +7,17 @@ from typing import Generic
 from longcall.core.errors import NotFoundError
 from longcall.core.wire import Json
 from longcall.sdk.errors import NotLongcallError
+from longcall.sdk.listening import Away, Listening
 from longcall.sdk.messages import (
     Filters,
     Request,
+    Watched,
     body_request,
     cancel_request,
+    changes_request,
     create_request,
     duration_seconds,
+    events_request,
     forget_request,
     page_request,
     read_request,
@@ -77,6 +81,14 @@ class Talks(Generic[View]):
     def wait(self, task_id: str, timeout: Duration | None, seen: View | None, on_news: News[View] | None) -> "Wait[View]":
         """Wait for a task; the wait begins with its `talk`."""
         return Wait(task_id, self.base_url, duration_seconds("timeout", timeout), self.read, seen, on_news)
+
+    def events(self, task_id: str, on_away: Away | None) -> "Listening[View]":
+        """Watch a task."""
+        return Listening(events_request(task_id), self.base_url, self.read, single=True, on_away=on_away)
+
+    def changes(self, filters: Watched, on_away: Away | None) -> "Listening[View]":
+        """Watch all tasks."""
+        return Listening(changes_request(filters), self.base_url, self.read, single=False, on_away=on_away)
 
     def page(self, filters: Filters, token: str) -> Talk[tuple[list[View], str]]:
         """One page of tasks, and the token of the next one; empty for the last."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,7 @@ from longcall.stores.waiters import Waiters
 class SqliteStore:
     """A `Store` in one file. A write that fails before its commit raises UnavailableError, one that fails in it UnclearError.
 
-    `changed` is woken by this process's own writes: the file belongs to one process.
+    `changed` is woken at once by this process's own writes, and within a second by those of other processes on this machine.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SqliteStore:
         self._writes = writes
         self._reads = reads
         self._lists = lists
-        self._waiters = Waiters()
+        self._waiters = Waiters(self._versions)
 
     @classmethod
     @asynccontextmanager
@@ -130,6 +130,9 @@ class SqliteStore:
     async def ping(self) -> None:
         """Read one row. Raises UnavailableError when the file is out of reach."""
         await self._reads.submit(lambda connection: work.get(connection, ""))
+
+    async def _versions(self, task_ids: Sequence[str]) -> Mapping[str, int]:
+        return await self._reads.submit(lambda connection: work.versions(connection, task_ids))
 
     def _write(self, task_id: str, write: Callable[[sqlite3.Connection], bool]) -> "asyncio.Future[bool]":
         return self._writes.submit(write, partial(self._waiters.wake, task_id))

@@ -137,6 +137,12 @@ def get(connection: sqlite3.Connection, task_id: str) -> tuple[str, int] | None:
     return found
 
 
+def versions(connection: sqlite3.Connection, task_ids: Sequence[str]) -> dict[str, int]:
+    """The versions of those of these ids that have a record."""
+    found = ((task_id, connection.execute("SELECT version FROM task WHERE id = ?", (task_id,)).fetchone()) for task_id in task_ids)
+    return {task_id: row[0] for task_id, row in found if row}
+
+
 def owned(connection: sqlite3.Connection, owner: str) -> list[str]:
     """The ids of a runner's RUNNING tasks; of every runner's for an empty name."""
     if owner:

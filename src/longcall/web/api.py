@@ -19,13 +19,15 @@ from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError
 from longcall.core.task import Kind, State, Task
 from longcall.core.text import duration_text, time_text
 from longcall.engine import ports
+from longcall.engine.changes import Changes
 from longcall.engine.control import Control
+from longcall.engine.events import SILENCE, TaskEvents
 from longcall.engine.lease import alive
 from longcall.engine.ports import Clock
 from longcall.engine.requeue import Requeue
 from longcall.engine.stats import Stats
 from longcall.engine.submit import Submitter
-from longcall.web import body, fields, problems
+from longcall.web import body, events, fields, problems
 from longcall.web.download import harmless
 from longcall.web.mistakes import mistakes
 from longcall.web.render import Renderer
@@ -152,6 +154,14 @@ class ListQuery(_Given):
         )
 
 
+_QUERIES: dict[str, type[BaseModel]] = {
+    "/v1/tasks": ListQuery,
+    "/v1/tasks/{task_id}": ReadQuery,
+    "/v1/tasks/{task_id}/events": events.TaskEventsQuery,
+    "/v1/events": events.ChangesQuery,
+}
+
+
 @dataclass(frozen=True)
 class Parts:
     """What the API calls and renders with."""
@@ -164,6 +174,8 @@ class Parts:
     renderer: Renderer
     stats: Stats
     asks_for_token: bool = False
+    silence: float = SILENCE  # seconds until a stream without events gives a sign of life
+    short: bool = False  # answers are collected and sent whole, as App Engine does: a stream ends after its first events
 
     async def view(self, task: Task) -> wire.Json:
         """A task with its callbacks, as readers see it."""
@@ -182,6 +194,7 @@ def make(parts: Parts) -> FastAPI:
     _add_verbs(api, parts)
     _add_reads(api, parts)
     _add_stats(api, parts.stats)
+    events.add(api, _streams(parts), _COMMON, _NOT_FOUND)
     return api
 
 
@@ -203,6 +216,12 @@ def _body_of(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=_REF)
     schema.pop("$defs", None)
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def _streams(parts: Parts) -> events.Streams:
+    silence = events.SHORT if parts.short else parts.silence
+    watch, changes = TaskEvents(parts.control, silence), Changes(parts.control, silence)
+    return events.Streams(watch, changes, parts.view, parts.renderer.row, parts.short)
 
 
 def _add_create(api: FastAPI, parts: Parts) -> None:
@@ -333,5 +352,5 @@ def _json(value: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, 
 
 async def _mistaken(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    model = ReadQuery if "task_id" in request.path_params else ListQuery
+    model = _QUERIES.get(getattr(request.scope.get("route"), "path", ""))
     return await problems.answer(request, mistakes([each | {"loc": each["loc"][1:]} for each in found], model))

@@ -1,7 +1,7 @@
 """The ASGI app: the queue's door and the health checks at once, the API when it is first asked for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
@@ -84,10 +84,8 @@ class Readiness:
         return ""
 
 
-def make(
-    door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None, published: Mapping[str, object] | None = None
-) -> ASGIApp:
-    """Put the doors together. Whatever is not named here is behind the gate. `published`: JSON that anybody may read, by its path."""
+def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None) -> ASGIApp:
+    """Put the doors together. Whatever is not named here is behind the gate."""
     logins = [Route("/login", login.answer, methods=["GET", "POST"]), Route("/logout", login.end, methods=["POST"])] if login else []
     return Edge(
         Starlette(
@@ -97,19 +95,11 @@ def make(
                 Route("/readyz", readiness.answer),
                 Route("/static/{name}", Static.load().answer),
                 *logins,
-                *(Route(path, _json(content)) for path, content in (published or {}).items()),
                 Mount("/", behind),
             ],
             exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
         )
     )
-
-
-def _json(content: object) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(_: Request) -> Response:
-        return Response(dumps(content), media_type="application/json")
-
-    return answer
 
 
 async def _healthy(_: Request) -> Response:
