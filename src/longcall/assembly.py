@@ -27,6 +27,7 @@ from longcall.engine.ports import Bodies, Caller, Queue, Store
 from longcall.engine.requeue import Requeue, take_over
 from longcall.engine.retention import Retention
 from longcall.engine.settle import Settler
+from longcall.engine.stats import Stats
 from longcall.engine.submit import Submitter
 from longcall.folder import hold, webhook_secret
 from longcall.outbound.caller import HttpCaller
@@ -113,6 +114,7 @@ class Engine:
     calls: Calls
     owing: Owing
     admission: Admission
+    stats: Stats
     closing: asyncio.Event
     gauges: Gauges
     tally: Tally
@@ -138,6 +140,7 @@ class Engine:
             calls,
             Owing(queue, clock, settings.queue, settings.control_queue),
             Admission(store, clock, settings.queue, settings.control_queue, teller),
+            Stats.of(store, clock),
             asyncio.Event(),
             Gauges(store, clock, calls, lease),
             Tally(),
@@ -153,10 +156,15 @@ class Engine:
         """What writes the ends of attempts."""
         return Settler(self.store, self.owing, self.clock, self.bodies)
 
+    @property
+    def control(self) -> Control:
+        """What can be asked of tasks."""
+        return Control(self.store, self.bodies, self.clock, self.owing, self.admission, self.closing)
+
     def api(self) -> app.Lazy:
         """The HTTP API; made when it is first asked for, or warmed."""
         submitter = Submitter(self.store, self.queue, self.bodies, self.clock, self.settings.queue)
-        control = Control(self.store, self.bodies, self.clock, self.owing, self.admission, self.closing)
+        control = self.control
 
         def make() -> ASGIApp:
             from longcall.web import api  # noqa: PLC0415 — FastAPI takes half a second
@@ -169,11 +177,23 @@ class Engine:
                     self.clock,
                     self._reader(),
                     self.renderer,
+                    self.stats,
                     self.asks,
                     short=self.settings.app_engine,
                     baggage=self.settings.otel.baggage,
                 )
             )
+
+        return app.Lazy(make)
+
+    def dashboard(self) -> app.Lazy:
+        """The pages for people; made when the first one is asked for."""
+
+        def make() -> ASGIApp:
+            from longcall.web.dashboard import site  # noqa: PLC0415 — most processes show nobody anything
+
+            url, project = self.settings.public_url, self.settings.project
+            return site.make(site.Parts(self.control, self.stats, self.clock, self.renderer, url, __version__, project, self.asks))
 
         return app.Lazy(make)
 
@@ -186,7 +206,7 @@ class Engine:
         queues = (self.settings.queue, self.settings.control_queue)
         ready = app.Readiness(self.store, self.bodies, self.queue, queues, reasons=not self.asks)
         metrics = app.Metrics(Exposition(self.tally, self.gauges, only_stored=self.settings.app_engine))
-        return app.make(door, ready, entrance.gate(metrics.beside(api)), entrance.login())
+        return app.make(door, ready, entrance.gate(metrics.beside(app.Behind(api, self.dashboard()))), entrance.login())
 
     def _reader(self) -> Reader:
         return Reader(frozenset(self.settings.webhook_secrets), self.settings.targets)

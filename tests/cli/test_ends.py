@@ -7,10 +7,10 @@ import pytest
 
 from longcall.cli.ends import Follow, code_of, sentence
 from longcall.cli.main import run
-from longcall.cli.show import span
 from longcall.core import errors
 from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError, UnauthenticatedError
 from longcall.core.task import Failure, State
+from longcall.core.text import span_text
 from longcall.sdk.errors import NotLongcallError, OutOfReachError, ResourceExhaustedError, TaskCancelled, TaskFailed
 from longcall.sdk.errors import WaitTimeout as Over
 from longcall.sdk.view import TaskView, view_fields
@@ -125,7 +125,7 @@ def test_the_program_says_what_it_can(capsys: pytest.CaptureFixture[str]) -> Non
 )
 def test_lengths_of_time_are_short(seconds: float, text: str) -> None:
     """As much as people want to read."""
-    assert span(timedelta(seconds=seconds)) == text
+    assert span_text(timedelta(seconds=seconds)) == text
 
 
 def test_a_full_disk_is_said() -> None:

@@ -9,6 +9,7 @@ import pytest
 from longcall.core.attempt import Outcome, Responded, Response
 from longcall.engine.ports import CallRequest
 from longcall.engine.requeue import Requeue
+from longcall.engine.stats import Stats
 from longcall.testing import FakeBodies
 from longcall.web import api
 from longcall.web.render import Renderer
@@ -34,7 +35,10 @@ async def answered(bodies: FakeBodies, headers: dict[str, str]) -> AsyncIterator
     house.caller.answer = answer
     await house.submit()
     await house.deliver(await house.runner(), 1)
-    parts = api.Parts(house.submitter, house.control, Requeue(house.control), house.clock, Reader(frozenset()), Renderer("http://api"))
+    stats = Stats.of(house.store, house.clock)
+    parts = api.Parts(
+        house.submitter, house.control, Requeue(house.control), house.clock, Reader(frozenset()), Renderer("http://api"), stats
+    )
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(api.make(parts)), base_url="http://api") as http:
         yield http
 

@@ -18,7 +18,7 @@ from longcall.cli.ends import say
 from longcall.cli.live import progress
 from longcall.core.errors import UnavailableError
 from longcall.core.task import State
-from longcall.core.text import time_text
+from longcall.core.text import span_text, time_text
 from longcall.sdk.view import TaskView
 
 Tell = Callable[[TaskView | UnavailableError], None]
@@ -86,9 +86,9 @@ def _place(task: TaskView) -> tuple[int, float]:
 
 
 def _cells(task: TaskView) -> tuple[Text, ...]:
-    age = show.span((task.finish_time or show.now()) - task.create_time)
+    age = span_text((task.finish_time or show.now()) - task.create_time)
     style = "dim" if task.ended else ""
-    ago = f"{show.span(show.now() - task.update_time)} ago"
+    ago = f"{span_text(show.now() - task.update_time)} ago"
     return (
         Text(task.id, style),
         Text(task.state, show.style_of(task)),

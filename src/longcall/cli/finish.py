@@ -6,6 +6,7 @@ from longcall.cli import show
 from longcall.cli.answer import excerpt, print_body, what_came
 from longcall.cli.ends import say
 from longcall.cli.live import watching
+from longcall.core.text import span_text
 from longcall.sdk.client import Longcall, Task
 from longcall.sdk.errors import TaskCancelled, TaskFailed, WaitTimeout
 
@@ -22,7 +23,7 @@ def finish(client: Longcall, task: Task | str, timeout: timedelta | None, *, as_
         show.print_json(ended.raw)
         return
     came = f": {what_came(ended.response)}" if ended.has_response else ""
-    took = show.span((ended.finish_time or ended.update_time) - ended.create_time)
+    took = span_text((ended.finish_time or ended.update_time) - ended.create_time)
     say(f"{ended.id} succeeded after {took}, on attempt {ended.attempt_count}{came}")
     if ended.has_response:
         print_body(ended.response)

@@ -10,10 +10,11 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from longcall.cli.show import now, span, style_of
+from longcall.cli.show import now, style_of
 from longcall.core.attempt import Attempt
 from longcall.core.errors import UnavailableError
 from longcall.core.task import State
+from longcall.core.text import span_text
 from longcall.sdk.client import Task
 from longcall.sdk.view import TaskView
 
@@ -43,9 +44,9 @@ class Line:
     def text(self) -> Text:
         """State, elapsed time since the task was created, attempt, and what is in the way."""
         if self.task is None:
-            return Text.assemble("not seen yet  ", span(now() - self.began))
+            return Text.assemble("not seen yet  ", span_text(now() - self.began))
         task = self.task
-        parts = [(task.state, style_of(task)), ("  ", ""), (span(now() - task.create_time), ""), (f"  {progress(task)}", "dim")]
+        parts = [(task.state, style_of(task)), ("  ", ""), (span_text(now() - task.create_time), ""), (f"  {progress(task)}", "dim")]
         if self.trouble:
             parts.append(("  the server is away, trying again", "yellow"))
         return Text.assemble(*parts)
@@ -90,7 +91,7 @@ def progress(task: TaskView) -> str:
     if task.next_attempt_time is None or task.state not in {State.WAITING, State.SCHEDULED}:
         return made
     left = task.next_attempt_time - now()
-    due = f"attempt {task.attempt_count + 1} in {span(left)}" if left > timedelta() else f"attempt {task.attempt_count + 1} is due"
+    due = f"attempt {task.attempt_count + 1} in {span_text(left)}" if left > timedelta() else f"attempt {task.attempt_count + 1} is due"
     return f"{made} {_ended(task.attempts[-1])}, {due}" if task.attempts else due
 
 

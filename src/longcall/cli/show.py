@@ -14,7 +14,7 @@ from longcall.cli.ends import failure_sentence
 from longcall.core.attempt import Attempt
 from longcall.core.callback import EVENTS
 from longcall.core.task import State
-from longcall.core.text import time_text
+from longcall.core.text import span_text, time_text
 from longcall.core.wire import Json
 from longcall.sdk.client import Task
 from longcall.sdk.view import Requeued, TaskView
@@ -28,7 +28,6 @@ STYLES = {
     State.CANCELLED: "magenta",
 }
 WIDE = 110  # columns that hold an id and a whole call
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def now() -> datetime:
@@ -39,23 +38,6 @@ def now() -> datetime:
 def style_of(task: TaskView) -> str:
     """The colour of its state; none for a state that only a newer server knows."""
     return next((style for state, style in STYLES.items() if state == task.state), "")
-
-
-def span(value: timedelta) -> str:
-    """A length of time for people: `80ms`, `1.4s`, `12s`, `1m 05s`, `2h 03m`, `3d 04h`."""
-    seconds = max(value.total_seconds(), 0)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 10:  # noqa: PLR2004 — where tenths stop to matter
-        return f"{seconds:.1f}s"
-    whole = int(seconds)
-    if whole < _MINUTE:
-        return f"{whole}s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
-    if whole < _DAY:
-        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
-    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
 
 
 def print_json(data: Json) -> None:
@@ -126,7 +108,7 @@ def _facts(task: Task) -> Iterable[tuple[str, str]]:
     if task.next_attempt_time and task.state in {State.SCHEDULED, State.WAITING}:
         yield "next attempt", _moment(task.next_attempt_time)
     if task.finish_time:
-        yield "ended", f"{_moment(task.finish_time)}, {span(task.finish_time - task.create_time)} after it was created"
+        yield "ended", f"{_moment(task.finish_time)}, {span_text(task.finish_time - task.create_time)} after it was created"
     if task.failure:
         yield "failure", failure_sentence(task.failure)
     if task.has_response:
@@ -168,7 +150,7 @@ def _outcome(attempt: Attempt) -> str:
 
 
 def _took(attempt: Attempt) -> str:
-    return span((attempt.end_time or now()) - attempt.start_time)
+    return span_text((attempt.end_time or now()) - attempt.start_time)
 
 
 def _trouble(attempt: Attempt) -> str:
@@ -183,7 +165,7 @@ def _list_table(tasks: Iterable[Task], *, short: bool) -> Table:
         table.add_column(name, no_wrap=True)
     table.add_column("call", no_wrap=True, ratio=1)  # gets what the others leave
     for task in tasks:
-        age = span(now() - task.create_time)
+        age = span_text(now() - task.create_time)
         call = task.url.partition("://")[2] if short else f"{task.method} {task.url}"
         table.add_row(task.id, Text(task.state, style_of(task)), str(task.attempt_count), age, Text(call))
     return table
@@ -193,5 +175,5 @@ def _moment(value: datetime) -> str:
     if not sys.stdout.isatty():
         return time_text(value)
     away = now() - value
-    relative = f"{span(away)} ago" if away >= timedelta() else f"in {span(-away)}"
+    relative = f"{span_text(away)} ago" if away >= timedelta() else f"in {span_text(-away)}"
     return f"{value.astimezone().strftime('%Y-%m-%d %H:%M:%S %Z').strip()} ({relative})"

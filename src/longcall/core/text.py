@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 _UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -41,6 +42,23 @@ def human_duration(text: str) -> timedelta:
         raise ValueError(f"{text!r} is no duration: write it like 90s, 45m, 2h, 1h30m or 1d")
     days, hours, minutes, seconds = (float(group or 0) for group in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def span_text(value: timedelta) -> str:
+    """A length of time for people: `80ms`, `1.4s`, `12s`, `1m 05s`, `2h 03m`, `3d 04h`."""
+    seconds = max(value.total_seconds(), 0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 10:  # noqa: PLR2004 — where tenths stop to matter
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
 
 
 def time_text(value: datetime) -> str:

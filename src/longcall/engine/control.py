@@ -9,10 +9,10 @@ from datetime import datetime
 from longcall.core import callback, lifecycle
 from longcall.core.errors import FailedPreconditionError, NotFoundError, UnavailableError, UnclearError
 from longcall.core.messages import TaskMessage, message_name
-from longcall.core.task import Kind, State, Task, Unreadable
+from longcall.core.task import Kind, State, StoredBody, Task, Unreadable
 from longcall.engine import observe
 from longcall.engine.admit import Admission
-from longcall.engine.calls import body_keys
+from longcall.engine.calls import body_key, body_keys
 from longcall.engine.chunks import begun, whole
 from longcall.engine.lease import alive
 from longcall.engine.owing import Owing
@@ -84,6 +84,15 @@ class Control:
         if not packed and (url := await self.bodies.link(location, LINK_LIFE)) is not None:
             return task, url
         return task, await begun(self.bodies.open(location))
+
+    async def request_body(self, task_id: str) -> tuple[Task, AsyncIterator[bytes]]:
+        """The body that the target is sent. Raises NotFoundError, also for what was no valid task: it has none."""
+        task = await self.read(task_id)
+        if isinstance(task.spec, Unreadable):
+            raise NotFoundError(f"task {task_id} has no request: what came was no valid task")
+        if isinstance(task.spec.request.body, StoredBody):
+            return task, await begun(self.bodies.open(body_key(task)))
+        return task, whole(task.spec.request.body)
 
     async def cancel(self, task_id: str) -> Task:
         """End a task that waits; ask the owner of a running one to close its call. Raises NotFoundError, FailedPreconditionError."""

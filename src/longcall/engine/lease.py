@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from longcall.core.delivery import Me, Owner
 from longcall.core.errors import UnavailableError
@@ -46,6 +46,7 @@ class Lease:
     control_queue: str
     calls: Callable[[], int] = lambda: 0
     drained: bool = False
+    _started: datetime | None = None
     _last_good: float | None = None
     _steady_since: float | None = None
     _lapses: int = 0
@@ -76,7 +77,8 @@ class Lease:
         """Write one sign of life; False when it did not succeed within `limit` seconds."""
         start = self.clock.monotonic()
         now = self.clock.now()
-        runner = Runner(self.name, start_time=now, beat_time=now, calls=self.calls(), drained=self.drained, gone=gone)
+        self._started = self._started or now
+        runner = Runner(self.name, start_time=self._started, beat_time=now, calls=self.calls(), drained=self.drained, gone=gone)
         try:
             async with asyncio.timeout(limit):
                 await self.store.beat(runner)

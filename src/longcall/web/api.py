@@ -16,14 +16,18 @@ from starlette.responses import Response, StreamingResponse
 from longcall.core import target, wire
 from longcall.core.errors import FieldError, InvalidArgumentError, LongcallError
 from longcall.core.task import Kind, State, Task
+from longcall.core.text import duration_text, time_text
 from longcall.engine import ports
 from longcall.engine.changes import Changes
 from longcall.engine.control import Control
 from longcall.engine.events import SILENCE, TaskEvents
+from longcall.engine.lease import alive
 from longcall.engine.ports import Clock
 from longcall.engine.requeue import Requeue
+from longcall.engine.stats import Stats
 from longcall.engine.submit import Submitter
 from longcall.web import body, events, fields, problems, trace
+from longcall.web.download import harmless
 from longcall.web.mistakes import mistakes
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader, TaskIn
@@ -56,6 +60,25 @@ _PAGE = {
     "properties": {"tasks": {"type": "array", "items": _VIEW}, "nextPageToken": _TEXT},
     "required": ["tasks", "nextPageToken"],
 }
+_STATS_FIELDS: dict[str, Any] = {
+    "byState": {"type": "object", "properties": {state.value: _COUNT for state in State}, "required": [*State]},
+    "running": _COUNT,
+    "overdue": _COUNT,
+    "oldest": {"type": ["string", "null"], "format": "date-time"},
+}
+_STATS = {"type": "object", "properties": _STATS_FIELDS, "required": [*_STATS_FIELDS]}
+_YES_OR_NO = {"type": "boolean"}
+_RUNNER_FIELDS: dict[str, Any] = {
+    "name": _TEXT,
+    "startTime": _TIME,
+    "leaseAge": _TEXT,
+    "calls": _COUNT,
+    "good": _YES_OR_NO,
+    "drained": _YES_OR_NO,
+    "gone": _YES_OR_NO,
+}
+_RUNNER = {"type": "object", "properties": _RUNNER_FIELDS, "required": [*_RUNNER_FIELDS]}
+_RUNNERS = {"type": "object", "properties": {"runners": {"type": "array", "items": _RUNNER}}, "required": ["runners"]}
 _COMMON: dict[int | str, dict[str, Any]] = {
     400: {"description": "Invalid", **_PROBLEM},
     401: {"description": "Nobody is known to be calling", **_PROBLEM},
@@ -147,6 +170,7 @@ class Parts:
     clock: Clock
     reader: Reader
     renderer: Renderer
+    stats: Stats
     asks_for_token: bool = False
     silence: float = SILENCE  # seconds until a stream without events gives a sign of life
     short: bool = False  # answers are collected and sent whole, as App Engine does: a stream ends after its first events
@@ -168,6 +192,7 @@ def make(parts: Parts) -> FastAPI:
     _add_create(api, parts)
     _add_verbs(api, parts)
     _add_reads(api, parts)
+    _add_stats(api, parts.stats)
     events.add(api, _streams(parts), _COMMON, _NOT_FOUND)
     return api
 
@@ -273,17 +298,33 @@ def _add_reads(api: FastAPI, parts: Parts) -> None:
         task, where = await parts.control.body(task_id)
         if isinstance(where, str):
             return Response(status_code=302, headers={"location": where, "cache-control": "no-store", "referrer-policy": "no-referrer"})
-        return StreamingResponse(where, headers=_harmless(task.response.headers if task.response else {}))
+        return StreamingResponse(where, headers=harmless(task.response.headers if task.response else {}))
 
 
-def _harmless(given: Any) -> dict[str, str]:  # noqa: ANN401 — a mapping of header names
-    kept = {name: given[name] for name in ("content-type", "content-encoding") if name in given}
+def _add_stats(api: FastAPI, stats: Stats) -> None:
+    @api.get("/v1/stats", responses={**_COMMON, **_good(_STATS)})
+    async def get_stats() -> Response:
+        """How many calls stand where, at most two seconds ago; `oldest` is the createTime of the oldest that has not ended."""
+        counts = await stats.counts.get()
+        by_state = {state.value: counts.by_state.get(state, 0) for state in State}
+        oldest = time_text(counts.oldest) if counts.oldest else None
+        return _json({"byState": by_state, "running": by_state[State.RUNNING], "overdue": counts.overdue, "oldest": oldest})
+
+    @api.get("/v1/runners", responses={**_COMMON, **_good(_RUNNERS)})
+    async def get_runners() -> Response:
+        """All runners known, at most two seconds ago. `good`: it may take tasks; `drained`: it was told to stop; `gone`: it has."""
+        return _json({"runners": [_runner(each) for each in await stats.runners.get()]})
+
+
+def _runner(runner: ports.Runner) -> wire.Json:
     return {
-        "content-type": "application/octet-stream",
-        **kept,
-        "content-disposition": "attachment",
-        "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+        "name": runner.name,
+        "startTime": time_text(runner.start_time),
+        "leaseAge": duration_text(runner.age),
+        "calls": runner.calls,
+        "good": alive(runner),
+        "drained": runner.drained,
+        "gone": runner.gone,
     }
 
 

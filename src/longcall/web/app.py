@@ -15,9 +15,11 @@ from longcall.core.errors import LongcallError, UnavailableError
 from longcall.core.wire import dumps
 from longcall.engine.ports import Bodies, Queue, Store
 from longcall.web import problems
+from longcall.web.auth import FORMS
 from longcall.web.dispatch import DispatchDoor
 from longcall.web.edge import Edge
 from longcall.web.login import Login
+from longcall.web.static import Static
 
 
 @dataclass
@@ -34,8 +36,23 @@ class Lazy:
         return self._made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Making it takes up to half a second, which other requests and held calls need not wait for."""
+        made = self._made if self._made is not None else await asyncio.to_thread(self.warm)
+        await made(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What is behind the gate: pages for people, and the API."""
+
+    api: ASGIApp
+    dashboard: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self.warm()(scope, receive, send)
+        path = scope["path"]
+        page = path in {"/", "/tasks"} or path.startswith(FORMS)
+        await (self.dashboard if page else self.api)(scope, receive, send)
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,7 @@ def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login
                 Route("/dispatch", door.answer, methods=["POST"]),
                 Route("/healthz", _healthy),
                 Route("/readyz", readiness.answer),
+                Route("/static/{name}", Static.load().answer),
                 *logins,
                 Mount("/", behind),
             ],

@@ -19,6 +19,7 @@ from longcall.web.rates import Buckets
 
 COOKIE, CSRF_COOKIE = "longcall-session", "longcall-csrf"
 CREATE = ("POST", "/v1/tasks")
+FORMS = ("/tasks/", "/tasks:")  # the dashboard's: what is posted there carries the CSRF token in a field, which web/dashboard looks at
 _ANYBODY = Caller("", Right.WRITE)
 
 
@@ -107,7 +108,10 @@ class GoogleGuard:
 
 @dataclass(frozen=True)
 class Gate:
-    """Lets in who may, to do what they may, as often as they may. What is behind it finds the caller in `request.state.caller`."""
+    """Lets in who may, to do what they may, as often as they may.
+
+    What is behind it finds the caller in `request.state.caller`, and what a form must carry in `request.state.csrf`.
+    """
 
     app: ASGIApp
     guard: Guard
@@ -127,7 +131,7 @@ class Gate:
             await RedirectResponse(self.login, 303)(scope, receive, send)
             return
         self._permit(request, identity)
-        scope.setdefault("state", {})["caller"] = identity.caller
+        scope.setdefault("state", {}).update(caller=identity.caller, csrf=identity.csrf)
         if (request.method, scope["path"]) != CREATE:
             await self.app(scope, receive, send)
             return
@@ -137,7 +141,7 @@ class Gate:
         if not identity.caller.right.covers(access.right_for(request.method)):
             raise PermissionDeniedError(f"{identity.caller.name} may only read here, and this is a change")
         if identity.ambient:
-            refuse_forged(request, self.known, identity.csrf)
+            refuse_forged(request, self.known, "" if request.url.path.startswith(FORMS) else identity.csrf)
 
     def _limited(self, identity: Identity, request: Request) -> ASGIApp:
         reading = self.creates.take(identity.caller.name or address(request, app_engine=self.app_engine))
@@ -156,13 +160,18 @@ class Gate:
         return told
 
 
-def refuse_forged(request: Request, known: Collection[str], csrf: str = "") -> None:
+def refuse_forged(request: Request, known: Collection[str], csrf: str = "", sent: str = "") -> None:
     """Refuse a change that another site's page may have made a browser ask for. Raises PermissionDeniedError."""
     if access.right_for(request.method) is Right.READ:
         return
     if origin.is_foreign(request.headers.get("origin"), request.headers.get("host", ""), known):
         raise PermissionDeniedError("this change comes from another site's page")
-    if csrf and not access.same(request.headers.get("x-csrf-token", ""), csrf):
+    refuse_unmarked(request, csrf, sent)
+
+
+def refuse_unmarked(request: Request, csrf: str, sent: str) -> None:
+    """Refuse a change without its session's CSRF token, in X-CSRF-Token or as `sent`: a form's field. Raises PermissionDeniedError."""
+    if csrf and not access.same(request.headers.get("x-csrf-token", sent), csrf):
         raise PermissionDeniedError(f"a change in a browser's session carries X-CSRF-Token, which is in the cookie {CSRF_COOKIE}")
 
 

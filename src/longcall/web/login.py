@@ -4,22 +4,24 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from longcall.core import access, session
-from longcall.core.errors import PermissionDeniedError, UnsupportedTypeError
-from longcall.web import body, origin, problems
+from longcall.core.errors import PermissionDeniedError
+from longcall.web import form, origin, problems
 from longcall.web.auth import COOKIE, CSRF_COOKIE, TokenGuard, address, refuse_forged
 from longcall.web.rates import Buckets, Rate
 
 PATH, HOME = "/login", "/"
 FAILURES = Rate("login", per_second=0.1, burst=10)
 _MAX_FORM = 4096  # bytes
-_FORM = "application/x-www-form-urlencoded"
-_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # under no-referrer a browser sends `Origin: null` with a form (Fetch, 3.2), which is nobody's origin
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Login:
         who = address(request, app_engine=self.app_engine)
         if not (reading := self.failures.look(who)).passed:
             return problems.too_often(PATH, self.failures.rate.headers(reading))
-        token = access.holder(self.guard.tokens, await _sent(request))
+        sent = await form.read(request, _MAX_FORM)
+        token = access.holder(self.guard.tokens, sent.get("token", [""])[0].strip())
         if token is None:
             self.failures.take(who)
             return _page("This token is not known here.", HTTPStatus.UNAUTHORIZED)
@@ -50,7 +53,7 @@ class Login:
         found = self.guard.session(request)
         if found is None:
             raise PermissionDeniedError("there is no session to end")
-        refuse_forged(request, self.known, found.csrf)
+        refuse_forged(request, self.known, found.csrf, await _field(request, "csrf"))
         answer = RedirectResponse(PATH, HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE)
         answer.delete_cookie(CSRF_COOKIE)
@@ -65,17 +68,14 @@ class Login:
         return answer
 
 
-async def _sent(request: Request) -> str:
-    """The token in the form."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _FORM:
-        raise UnsupportedTypeError(f"a form is sent as {_FORM}")
-    raw = await body.read(request, most=_MAX_FORM)
-    return parse_qs(raw.decode(errors="replace")).get("token", [""])[0].strip()
+async def _field(request: Request, name: str) -> str:
+    """A field of the form; empty without one, or without a form."""
+    sent = await form.read(request, _MAX_FORM) if form.is_form(request) else {}
+    return sent.get(name, [""])[0].strip()
 
 
 def _page(trouble: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
     text = resources.files("longcall.web").joinpath("login.html").read_text("utf-8")
     said = f'<p role="alert">{trouble}</p>' if trouble else ""
-    headers = {"Content-Security-Policy": _POLICY} | ({"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {})
+    headers = _HEADERS | ({"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {})
     return HTMLResponse(text.replace("<!-- trouble -->", said), status, headers)
