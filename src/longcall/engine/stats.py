@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 @dataclass
 class Kept(Generic[Value]):
-    """A value that is read when it is asked for, and kept as many seconds as it is worth. Whoever asks meanwhile waits for the same read."""
+    """A value that is read when it is asked for, and kept for `seconds` of it. Whoever asks meanwhile waits for the same read."""
 
     read: Callable[[], Awaitable[Value]]
     clock: Clock
