@@ -15,7 +15,7 @@ usage() {
   --manual       deploy/app.manual.yaml instead of deploy/app.yaml: thousands of calls, on manual scaling
   --api          the API and the dashboard too, as a service of their own (deploy/app.api.yaml)
   --stage DIR    only put into DIR what would be uploaded
-  --dry-run      print every command, one a line, and run none
+  --dry-run      print every command of a first deploy, one a line, and run none
 TEXT
 }
 

@@ -169,7 +169,7 @@ check_app() {
   [ -z "$found" ] || [ "$found" = "$REGION" ] || fail "The App Engine app of $PROJECT is in $found and cannot be moved, and its queues must be there too: run again with --region $found, or use another project."
   case $(fact serving) in
     '' | SERVING) ;;
-    *) fail "The App Engine app of $PROJECT is disabled: turn it on (\`gcloud app update --serving-status=serving\`, or in the console's App Engine settings), and run this again." ;;
+    *) fail "The App Engine app of $PROJECT is disabled: enable it in the settings of App Engine in Google's console, and run this again." ;;
   esac
   [ -n "$found" ] || [ -z "$(fact region)" ] || have "region $REGION" || fail "App Engine has no region $REGION: \`gcloud app regions list\` names those it has."
 }

@@ -39,7 +39,7 @@ PERMISSIONS = (
     "storage.buckets.setIamPolicy",
 )
 ORDERS = {"ASCENDING": "ascending", "DESCENDING": "descending", "CONTAINS": "contains"}
-SETTING = re.compile(r'  ([A-Z][A-Z0-9_]*): (".*")')
+SETTING = re.compile(r'  ([A-Z][A-Z0-9_]*): ("(?:[^"\\]|\\.)*")\s*(?:#.*)?')
 
 
 class Mistake(Exception):  # noqa: N818 — it is the caller's, and its text is the one sentence that is shown
@@ -271,13 +271,13 @@ def variables(text: str, file: str) -> dict[str, str]:
     _, found, block = text.partition("\nenv_variables:\n")
     read: dict[str, str] = {}
     for line in block.splitlines() if found else []:
-        said = line.partition(" # ")[0].rstrip()
-        if not said.strip() or said.lstrip().startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        match = SETTING.fullmatch(said)
-        if match is None:
-            raise Mistake(f'{file}: {line.strip()!r} is no setting: write   NAME: "value"   two spaces in, below env_variables:')
-        read[match[1]] = json.loads(match[2])
+        match = SETTING.fullmatch(line)
+        try:
+            read[match[1]] = json.loads(match[2])  # type: ignore[index] # no match is no setting
+        except (TypeError, ValueError):
+            raise Mistake(f'{file}: {line.strip()!r} is no setting: write   NAME: "value"   two spaces in, below env_variables:') from None
     return read
 
 

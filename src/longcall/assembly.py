@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -38,8 +39,6 @@ from longcall.outbound.minted import NoTokenError
 from longcall.outbound.secret_manager import GOOGLE as SECRETS_ENDPOINT
 from longcall.outbound.secret_manager import SecretManager
 from longcall.outbound.tokens import Tokens
-from longcall.queue import EmbeddedQueue
-from longcall.queue.own import own_queues
 from longcall.settings import CLOUD_TASKS, FACTS, Settings, environment
 from longcall.stores import open_store
 from longcall.stores.bodies import open_bodies
@@ -52,6 +51,9 @@ from longcall.web.queue_door import AppEngineDoor, OidcDoor, QueueDoor, SecretDo
 from longcall.web.rates import Buckets, Rate
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader
+
+if TYPE_CHECKING:
+    from longcall.queue import EmbeddedQueue
 
 HOST = "127.0.0.1"
 ISSUERS = Issuers()  # Google's own
@@ -314,8 +316,12 @@ class QueueOptions:
     app_engine: str | None
 
 
-def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager[EmbeddedQueue]:
+def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager["EmbeddedQueue"]:
     """The embedded queue, with Longcall's own two queues."""
+    # A runner on Google Cloud is installed without gRPC and the queue's messages, and starts without them.
+    from longcall.queue import EmbeddedQueue  # noqa: PLC0415 — as said
+    from longcall.queue.own import own_queues  # noqa: PLC0415 — as said
+
     clock = SystemClock()
     return EmbeddedQueue.open(
         path=options.path,
@@ -343,7 +349,7 @@ def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Se
     )
 
 
-async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, embedded: EmbeddedQueue) -> Tokens:
+async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, embedded: "EmbeddedQueue") -> Tokens:
     """Tokens that the embedded queue's issuer signs, for targets that look up its keys; Google's where somebody is to be impersonated."""
     if settings.impersonate:
         return await _google(stack, settings.impersonate)

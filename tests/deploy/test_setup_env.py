@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_said_before_anything_changes(project: Project, wha
     last = done.stderr.strip().splitlines()[-1]
     assert (done.returncode, project.state["changes"]) == (1, 0), done.stderr
     assert sentence in last
-    assert re.search(r": (run|mend|link|restore|turn|ask|`gcloud)", last), last
+    assert re.search(r": (run|mend|link|restore|enable|ask|`gcloud)", last), last
 
 
 def test_missing_permissions_are_named(project: Project, google: Google) -> None:
