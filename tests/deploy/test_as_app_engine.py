@@ -7,29 +7,33 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from longcall.core.access import Caller, Right, Token, digest, token_text
+from longcall.core.signing import secret_of
 from tests.conftest import IN_CI
 from tests.deploy.project import PROJECT, ROOT, Project
 from tests.end_to_end.program import environment, up
+from tests.firestore import emulator, new_project
 from tests.google import free_port
 from tests.target import Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
 CALLS = f"projects/{PROJECT}/locations/us-central1/queues/longcall"
 INDEX_OUT_OF_REACH = ("NewConnectionError", "Could not fetch", "No matching distribution")
-# The parts that are not reached from a test's machine, each by its setting: the store, the bucket, the queue, Secret Manager. Once
-# firestore:// is there, STORE goes out of this table and FIRESTORE_EMULATOR_HOST comes in; once LONGCALL_AUTH is there, so do AUTH, TOKENS
-# and the host, and with App Engine's header believed, QUEUE_SECRET.
-INSTEAD = {"STORE": "sqlite:///records.db", "BODIES": "", "WEBHOOK_SECRETS": "", "QUEUE_SECRET": "of-the-test"}
-NOT_YET = ("AUTH", "TOKENS")
+OPERATOR = "longcall_of-the-test"
+# What stands in for Google: its queue, its bucket and Secret Manager; Firestore is its own emulator.
+INSTEAD = {
+    "TOKENS": token_text(Token(Caller("test", Right.WRITE), digest(OPERATOR))),
+    "WEBHOOK_SECRETS": secret_of(b"S" * 32),
+    "ALLOW_PRIVATE_TARGETS": "true",
+}
 DISPATCH = {
-    "Longcall-Queue-Secret": "of-the-test",
     "Content-Type": "application/json",
     "User-Agent": "AppEngine-Google; (+http://code.google.com/appengine)",
     "X-AppEngine-QueueName": "longcall",
@@ -58,16 +62,13 @@ def newest() -> str:
     return found if works else sys.executable
 
 
-def app_engine(folder: Path, port: int, queue: str, data: Path) -> tuple[list[str], dict[str, str]]:
+def app_engine(folder: Path, port: int, google: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """The command and the variables of an instance: those of app.yaml, App Engine's own, and what stands in for Google."""
     text = (folder / "app.yaml").read_text()
     found = re.search(r"(?m)^entrypoint: (.*)$", text)
     assert found is not None
     command = shlex.split(found[1].replace("$PORT", str(port)).replace("0.0.0.0", "127.0.0.1"))  # noqa: S104 — of app.yaml, taken out here
     variables = dict(re.findall(r'(?m)^  ([A-Z_]+): "(.*)"$', text.partition("env_variables:")[2]))
-    instead = INSTEAD | {"QUEUE_ENDPOINT": queue, "BODIES": (data / "bodies").as_uri(), "STORE": f"sqlite:///{data / 'records.db'}"}
-    instead |= {"ALLOW_PRIVATE_TARGETS": "true"}
-    given = variables | {f"LONGCALL_{name}": value for name, value in instead.items()}
     own = {
         "GAE_ENV": "standard",
         "GAE_INSTANCE": "instance-1",
@@ -77,16 +78,15 @@ def app_engine(folder: Path, port: int, queue: str, data: Path) -> tuple[list[st
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "PORT": str(port),
     }
-    left_out = {f"LONGCALL_{name}" for name in (*NOT_YET, "WEBHOOK_SECRETS")}
     base = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
-    return command, base | {name: value for name, value in given.items() if name not in left_out} | own
+    return command, base | variables | {f"LONGCALL_{name}": value for name, value in INSTEAD.items()} | own | dict(google)
 
 
 @asynccontextmanager
-async def instance(python: Path, folder: Path, queue: str, data: Path) -> AsyncIterator[str]:
+async def instance(python: Path, folder: Path, data: Path, google: Mapping[str, str]) -> AsyncIterator[str]:
     """Start it in the uploaded folder, and wait until App Engine would serve: /_ah/start is answered 200."""
     port = free_port()
-    command, variables = app_engine(folder, port, queue, data)
+    command, variables = app_engine(folder, port, google)
     assert command[0] == "python"
     log = data / "instance.log"
     with log.open("wb") as said:
@@ -111,21 +111,34 @@ async def instance(python: Path, folder: Path, queue: str, data: Path) -> AsyncI
             await process.wait()
 
 
-async def makes_a_call(python: Path, folder: Path, target: Target, data: Path) -> None:
-    """An instance is ready, and a task put on the queue by hand is called by the dispatch that App Engine would make of it."""
+@asynccontextmanager
+async def google(data: Path) -> AsyncIterator[dict[str, str]]:
+    """Firestore's emulator, and a server of Cloud Tasks with the two queues that setup-env.sh makes: where an instance finds them."""
+    store = await asyncio.to_thread(emulator)
     async with up(data / "queue") as beside, aiohttp.ClientSession() as http:
-        async with http.post(f"{beside.rest}/v2/{CALLS.rpartition('/queues/')[0]}/queues", json={"name": CALLS}) as made:
-            assert made.status == 200, await made.text()
-        control = f"{CALLS}-control"
-        async with http.post(f"{beside.rest}/v2/{CALLS.rpartition('/queues/')[0]}/queues", json={"name": control}) as made:
-            assert made.status == 200, await made.text()
-        async with instance(python, folder, beside.rest, data) as url:
-            async with http.get(f"{url}/readyz") as ready:
-                assert ready.status == 200, await ready.text()
-            async with http.post(f"{url}/dispatch", json={"httpRequest": {"url": target.url}}, headers=DISPATCH) as dispatched:
-                assert (dispatched.status, (await dispatched.json())["state"]) == (200, "SUCCEEDED"), await dispatched.text()
-            async with http.post(f"{url}/dispatch", json={"httpRequest": {"url": target.url}}) as outside:
-                assert outside.status == 403
+        for name in (CALLS, f"{CALLS}-control"):
+            async with http.post(f"{beside.rest}/v2/{CALLS.rpartition('/queues/')[0]}/queues", json={"name": name}) as made:
+                assert made.status == 200, await made.text()
+        yield {
+            "FIRESTORE_EMULATOR_HOST": store,
+            "LONGCALL_STORE": f"firestore://{new_project()}/longcall",
+            "LONGCALL_QUEUE_ENDPOINT": beside.rest,
+            "LONGCALL_BODIES": (data / "bodies").as_uri(),
+        }
+
+
+async def makes_a_call(python: Path, folder: Path, target: Target, data: Path) -> None:
+    """An instance is ready, and a task put on the queue by hand is called by the dispatch that App Engine makes of it; others stay out."""
+    async with google(data) as where, instance(python, folder, data, where) as url, aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/readyz") as ready:
+            assert ready.status == 200, await ready.text()
+        asked = {"httpRequest": {"url": target.url}}
+        async with http.post(f"{url}/dispatch", json=asked, headers=DISPATCH) as dispatched:
+            assert (dispatched.status, (await dispatched.json())["state"]) == (200, "SUCCEEDED"), await dispatched.text()
+        async with http.post(f"{url}/dispatch", json=asked) as outside, http.get(f"{url}/v1/tasks/by-hand") as unknown:
+            assert (outside.status, unknown.status) == (403, 401)
+        async with http.get(f"{url}/v1/tasks/by-hand", headers={"Authorization": f"Bearer {OPERATOR}"}) as read:
+            assert (await read.json())["queue"] == CALLS
 
 
 async def test_the_upload_runs(serve: Start, staged: Path, tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from joserfc import jwt
 from standardwebhooks import Webhook
 
 from longcall.core.signing import secret_of
-from longcall.outbound.issuer import KEY, LocalIssuer
 from tests.deploy.project import ROOT
 from tests.end_to_end.program import Up, environment, up
 from tests.end_to_end.test_up import ask
 from tests.google import free_port
-from tests.outbound.issuers import serving
+from tests.outbound.issuers import KEY, google_like, serving
 
 ALLOWED = "longcall-caller@abc-longcall.iam.gserviceaccount.com"
 SECRET = secret_of(b"S" * 32)
@@ -31,13 +31,13 @@ class Running:
 
     url: str
     longcall: Up
-    issuer: LocalIssuer
     told: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def token(self, account: str, audience: str = "") -> str:
         """An ID token of this account for the service, or for another audience."""
-        return self.issuer.issue(audience or self.url, account, self.issuer.now())
+        claims = jwt.decode(google_like(audience or self.url, account, datetime.now(UTC)), KEY).claims  # noqa: TID251 — google-auth looks at the clock
+        return jwt.encode({"alg": "RS256", "kid": KEY.kid}, claims | {"email_verified": True}, KEY)
 
     async def called(self, path: str, task: str, **more: object) -> dict[str, object]:
         """What became of a call to it, as the allowed account."""
@@ -79,13 +79,12 @@ async def service(log: Path, **settings: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
     """All of it: Longcall, the service that checks its tokens by its keys, and whoever the service tells."""
-    data = tmp_path / "data"
-    async with up(data) as longcall:
-        issuer = LocalIssuer(longcall.api, (data / KEY).read_bytes(), lambda: datetime.now(UTC))  # noqa: TID251 — google-auth looks at the clock
-        both = Running("", longcall, issuer)
+    async with up(tmp_path / "data") as longcall:
+        both = Running("", longcall)
 
         async def certs(_: web.Request) -> web.StreamResponse:
-            return web.json_response(issuer.certs())
+            async with aiohttp.ClientSession() as http, http.get(f"{longcall.rest}/oauth2/v1/certs") as found:
+                return web.json_response(await found.json() | {KEY.kid: KEY.as_pem(private=False).decode()})
 
         async def tell(request: web.Request) -> web.StreamResponse:
             both.told.append((await request.read(), dict(request.headers)))
