@@ -16,6 +16,9 @@ from tests.google import sdk
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
 SCRIPTS = [ROOT / "setup-env.sh", ROOT / "deploy.sh", ROOT / "deploy" / "common.sh"]
 
+# A command at the beginning of a line, behind a pipe, or in $(…); to the next pipe or bracket that is not between quotes.
+BEGINS = re.compile(r"""(?:^|\| |\$\()(gcloud (?:'[^']*'|"[^"]*"|[^|)'"])+)""")
+
 
 def written(text: str) -> list[str]:
     """The commands in a text: lines of code blocks, with those that they go on in, and whole commands between backticks."""
@@ -23,7 +26,7 @@ def written(text: str) -> list[str]:
     lines = [line.strip() for block in re.findall(r"```sh\n(.*?)```", joined, re.DOTALL) for line in block.splitlines()]
     inline = re.findall(r"\\?`(gcloud [^`\\]+)\\?`", joined)
     said = re.findall(r'say "  (gcloud [^"]+)"', joined)
-    found = [*inline, *said, *(match for line in lines for match in re.findall(r"(?:^|\| |\$\()(gcloud [^|)]+)", line))]
+    found = [*inline, *said, *(match for line in lines for match in BEGINS.findall(line))]
     return [plain(each) for each in found if "…" not in each]
 
 
