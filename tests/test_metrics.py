@@ -86,7 +86,7 @@ async def test_a_scrape_counts_what_happened(stack: Laptop, serve: Start) -> Non
     assert found["longcall_callbacks_total", (("result", "delivered"),)] == 1
     assert found["longcall_dispatches_total", (("answer", "200"),)] >= 3
     assert found["longcall_queue_lag_seconds_count", ()] == 3
-    assert found["longcall_store_seconds_count", (("operation", "insert"),)] == 2
+    assert found["longcall_store_seconds_count", (("operation", "insert"),)] >= 2  # the message may be quicker than the record
     assert found["longcall_tasks", (("state", "SUCCEEDED"),)] == 1
     assert found["longcall_runners", ()] == 1
     assert 0 <= found["longcall_lease_age_seconds", ()] < 30

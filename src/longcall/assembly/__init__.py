@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longcall.assembly.engine import DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT, Engine, Stopping, open_engine
 from longcall.assembly.entrance import Entrance
@@ -16,11 +17,12 @@ from longcall.outbound.certificates import Issuers
 from longcall.outbound.clock import SystemClock
 from longcall.outbound.issuer import LocalIssuer
 from longcall.outbound.tokens import Tokens
-from longcall.queue import EmbeddedQueue
-from longcall.queue.own import own_queues
 from longcall.settings import Settings
 from longcall.web import server
 from longcall.web.auth import check_host
+
+if TYPE_CHECKING:
+    from longcall.queue import EmbeddedQueue
 
 __all__ = [
     "DRAIN_LIMIT",
@@ -111,8 +113,12 @@ class QueueOptions:
     app_engine: str | None
 
 
-def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager[EmbeddedQueue]:
+def embedded_queue(options: QueueOptions, settings: Settings) -> AbstractAsyncContextManager["EmbeddedQueue"]:
     """The embedded queue, with Longcall's own two queues."""
+    # A runner on Google Cloud is installed without gRPC and the queue's messages, and starts without them.
+    from longcall.queue import EmbeddedQueue  # noqa: PLC0415 — as said
+    from longcall.queue.own import own_queues  # noqa: PLC0415 — as said
+
     clock = SystemClock()
     return EmbeddedQueue.open(
         path=options.path,
@@ -140,7 +146,7 @@ def _laptop_settings(options: LaptopOptions, url: str, clock: SystemClock) -> Se
     )
 
 
-async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, embedded: EmbeddedQueue) -> Tokens:
+async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, embedded: "EmbeddedQueue") -> Tokens:
     """Tokens that the embedded queue's issuer signs, for targets that look up its keys; Google's where somebody is to be impersonated."""
     if settings.impersonate:
         return await google(stack, settings.impersonate)

@@ -21,6 +21,9 @@ from longcall.web.edge import Edge
 from longcall.web.login import Login
 from longcall.web.static import Static
 
+# App Engine asks the first before it serves anything, and takes 2xx or 404 for yes: whoever asks it for a token is never served.
+APP_ENGINE = ("/_ah/start", "/_ah/stop")
+
 
 @dataclass
 class Lazy:
@@ -110,6 +113,7 @@ def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login
                 Route("/healthz", _healthy),
                 Route("/readyz", readiness.answer),
                 Route("/static/{name}", Static.load().answer),
+                *(Route(path, _healthy) for path in APP_ENGINE),
                 *logins,
                 Mount("/", behind),
             ],
