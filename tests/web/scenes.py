@@ -81,7 +81,11 @@ def _one(number: int, at: datetime, runner: str) -> Task:
         case State.CANCELLED:
             return lifecycle.cancel(task, at + seconds(3))
         case State.WAITING:
-            waiting = run(replace_attempts(task, 5), at, answered(at + seconds(took), 503, b"busy", "text/plain", took))
+            waiting = run(
+                replace(task, spec=replace(spec_of(task), retry=RetryPolicy())),
+                at,
+                answered(at + seconds(took), 503, b"busy", "text/plain", took),
+            )
             return replace(waiting, next_attempt_time=at + timedelta(hours=number / 40))
         case _:
             while not task.state.ended:
@@ -90,10 +94,10 @@ def _one(number: int, at: datetime, runner: str) -> Task:
             return task
 
 
-def replace_attempts(task: Task, most: int) -> Task:
-    """The same with a policy of so many attempts."""
+def spec_of(task: Task) -> TaskSpec:
+    """What was asked for."""
     assert isinstance(task.spec, TaskSpec)
-    return replace(task, spec=replace(task.spec, retry=RetryPolicy(max_attempts=most)))
+    return task.spec
 
 
 def twelve(now: datetime) -> Task:

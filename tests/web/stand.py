@@ -24,11 +24,17 @@ from tests.web.entrances import TOKENS
 URL = "http://localhost"
 
 
+def pages_of(house: House, *, asks: bool = False, project: str = "", url: str = URL) -> site.Parts:
+    """What the dashboard of a house is made of."""
+    return site.Parts(house.control, Stats.of(house.store, house.clock), house.clock, Renderer(url), url, "0.0", project, asks)
+
+
 async def edge(house: House, *, tokens: bool = False, project: str = "", url: str = URL) -> ASGIApp:
     """The app; with `tokens` whoever comes is asked for one."""
-    clock, stats, renderer = house.clock, Stats.of(house.store, house.clock), Renderer(url)
-    pages = site.make(site.Parts(house.control, stats, clock, renderer, url, "0.0", project, tokens))
-    rest = api.make(api.Parts(house.submitter, house.control, Requeue(house.control), clock, Reader(frozenset()), renderer, stats, tokens))
+    clock, parts = house.clock, pages_of(house, asks=tokens, project=project, url=url)
+    pages = site.make(parts)
+    requeue, reader = Requeue(house.control), Reader(frozenset())
+    rest = api.make(api.Parts(house.submitter, house.control, requeue, clock, reader, parts.renderer, parts.stats, tokens))
     guard: Guard = TokenGuard(TOKENS, "", clock) if tokens else NoGuard(())
     gate = Gate(app.Behind(rest, pages), guard, Buckets(Rate("create", 500, 1000), clock.monotonic), (), app_engine=False, login="/login")
     login = Login(guard, Buckets(FAILURES, clock.monotonic), (), app_engine=False) if isinstance(guard, TokenGuard) else None

@@ -13,6 +13,7 @@ import pytest
 from longcall.core import lifecycle
 from longcall.core.task import State, Task
 from longcall.engine.requeue import Requeue
+from longcall.engine.stats import Stats
 from longcall.web import api, events, server
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader
@@ -93,7 +94,14 @@ class Site:
 async def serving(house: House, **parts: Any) -> AsyncIterator[Site]:  # noqa: ANN401 — fields of Parts
     """Serve the API of a house."""
     made = api.Parts(
-        house.submitter, house.control, Requeue(house.control), house.clock, Reader(frozenset()), Renderer("http://longcall"), **parts
+        house.submitter,
+        house.control,
+        Requeue(house.control),
+        house.clock,
+        Reader(frozenset()),
+        Renderer("http://longcall"),
+        Stats.of(house.store, house.clock),
+        **parts,
     )
     with server.listen("127.0.0.1", 0) as listening:
         site = Site(house, listening.getsockname()[1])
