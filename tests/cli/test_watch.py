@@ -41,7 +41,7 @@ async def line_of(process: asyncio.subprocess.Process) -> str:
 async def test_a_task_is_watched_to_its_end(longcall: Run, serve: Start) -> None:
     """When, which, where it stands, attempts, and a word; exit code 0 for what succeeded."""
     target, task_id = await serve(flaky), new_id()
-    await longcall("submit", target.url, "--id", task_id, "--retry", "min=1s,max-backoff=1s,jitter=none")
+    await longcall("submit", target.url, "--id", task_id, "--retry", "min=5s,max-backoff=5s,jitter=none")
     ended = await longcall("watch", task_id)
     assert (ended.code, ended.err) == (0, "")
     lines = [line.split("\t") for line in ended.out.splitlines()]

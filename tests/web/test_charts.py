@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from longcall.core.task import Task
@@ -22,6 +22,7 @@ def tasks_of(found: list[float], took: float = 2.0) -> list[Task]:
 
 
 @given(ages)
+@example([21301.0])  # older than the first of 72 slots of five minutes, and less than six hours old
 def test_every_start_and_end_is_counted_once(found: list[float]) -> None:
     """In the slot that its moment lies in; the slots end with the one that is now."""
     tasks = tasks_of([min(age, 23 * 3600) for age in found])

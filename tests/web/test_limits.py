@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from longcall.assembly import LaptopOptions, laptop
 from longcall.core.errors import LongcallError
-from longcall.core.wire import MAX_DEPTH
+from longcall.core.wire import MAX_DEPTH, loads
 from longcall.settings import Settings
 from longcall.web import body, problems, server
 from longcall.web.body import Pace
@@ -106,6 +106,27 @@ async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
     """Without a word: nobody has asked for anything."""
     async with taking(0.3) as (reader, _):
         assert await to_the_end(reader) == b""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"hello there\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["words", "a length that is none", "TLS", "a chunk that is none"],
+)
+async def test_what_is_no_http_is_answered_with_a_problem(said: bytes) -> None:
+    """One answer like any other, and the connection is closed."""
+    async with taking(3) as (reader, writer):
+        writer.write(said)
+        head, _, told = (await to_the_end(reader)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"Content-Type: application/problem+json" in head
+    assert loads(told)["code"] == "INVALID_ARGUMENT"
+    assert f"Content-Length: {len(told)}".encode() in head
 
 
 async def test_a_head_that_does_not_end_is_408() -> None:

@@ -26,6 +26,7 @@ from longcall.core.wire import dumps
 
 RETRY_AFTER = "5"  # seconds
 # What a status is answered with besides the problem: RFC 9110, 15.5.2 and 15.5.9.
+MEDIA_TYPE = "application/problem+json"
 _HEADERS = {
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": RETRY_AFTER},
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
@@ -62,18 +63,15 @@ def status_of(error: LongcallError) -> HTTPStatus:
             return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def body(status: HTTPStatus, code: str, detail: str, instance: str, **more: object) -> bytes:
+    """One problem's JSON. `type` is about:blank, so `title` is the status's own phrase."""
+    about = {"type": "about:blank", "title": status.phrase, "status": status.value}
+    return dumps(about | {"detail": detail, "instance": instance, "code": code} | more)
+
+
 def problem(status: HTTPStatus, code: str, detail: str, instance: str, **more: object) -> Response:
-    """One problem. `type` is about:blank, so `title` is the status's own phrase."""
-    body = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "instance": instance,
-        "code": code,
-        **more,
-    }
-    return Response(dumps(body), status.value, _HEADERS.get(status), media_type="application/problem+json")
+    """One problem."""
+    return Response(body(status, code, detail, instance, **more), status.value, _HEADERS.get(status), media_type=MEDIA_TYPE)
 
 
 def too_often(instance: str, headers: Mapping[str, str]) -> Response:

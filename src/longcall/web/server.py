@@ -4,11 +4,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from longcall.web import problems
 
 BACKLOG = 2048
 GRACE = 0.2  # seconds
@@ -42,6 +45,14 @@ class _Patient(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered with a problem like any other, before a request is there to be handed on. `msg` is uvicorn's own."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = problems.body(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", msg, "")
+            head = f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nX-Content-Type-Options: nosniff"
+            self.transport.write(f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n{head}\r\n\r\n".encode() + body)
+        self.transport.close()
 
     def _answered(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete  # type: ignore[redundant-expr] # uvicorn begins with None
