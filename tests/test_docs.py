@@ -60,6 +60,7 @@ ROUTES = (
     "/dispatch",
     "/healthz",
     "/readyz",
+    "/metrics",
     "/openapi.json",
     "/login",
 )

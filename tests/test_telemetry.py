@@ -17,10 +17,9 @@ from datetime import timedelta
 from longcall.telemetry import set_up_logs
 set_up_logs(sys.argv[1], project="my-project")
 from longcall.engine import observe
-from tests.making import running, scheduled, responded, broken, spec
+from tests.making import running, scheduled, responded, broken, spec, NOON
 from longcall.core import lifecycle
-from tests.making import NOON
-observe.task_created(scheduled())
+observe.task_created(scheduled(), NOON)
 task = running()
 observe.attempt_started(task)
 observe.attempt_held(task, timedelta(minutes=5))

@@ -20,13 +20,27 @@ from longcall.core.wire import loads
 
 PREFIX = "LONGCALL_"
 CLIENT = frozenset({"URL", "TOKEN"})  # read by the SDK and the client commands, in the caller's own process
-FACTS = {"app_engine": "GAE_ENV", "project": "GOOGLE_CLOUD_PROJECT"}  # what others' variables say of where we run
+FACTS = {
+    "app_engine": "GAE_ENV",
+    "project": "GOOGLE_CLOUD_PROJECT",
+    "otel": "OTEL_EXPORTER_OTLP_ENDPOINT",
+}  # what others' variables say of where we run
 _QUEUE = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
+OTLP_PROTOCOL, LOCAL_COLLECTOR = "http/protobuf", "http://localhost:4318"
 SHORTEST_RETENTION = timedelta(hours=25)
 _ACCOUNT = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+")
 SECRET_MANAGER = "sm://"  # noqa: S105 — a scheme
 CLOUD_TASKS = "https://cloudtasks.googleapis.com"
 _LOCATION = "projects/longcall/locations/local"
+
+
+@dataclass(frozen=True, slots=True)
+class Otel:
+    """What `OTEL_*` asks for: the whole URLs that traces and metrics go to (empty: nowhere), and whether callers' baggage is passed on."""
+
+    traces: str = ""
+    metrics: str = ""
+    baggage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,6 @@ class Settings:
     retention: timedelta = timedelta(days=30)
     redact_headers: frozenset[str] = ALWAYS_REDACTED
     log_format: str = ""
-
     auth: str = ""
     tokens: tuple[Token, ...] = field(default=(), repr=False)
     audience: tuple[str, ...] = ()
@@ -65,6 +78,7 @@ class Settings:
     dispatch_service_account: str = ""
     app_engine: bool = False
     project: str = ""
+    otel: Otel = field(default_factory=Otel)
 
     @property
     def targets(self) -> TargetRules:
@@ -190,7 +204,7 @@ def references(environ: Mapping[str, str] = os.environ) -> frozenset[str]:  # no
 
 
 def read(environ: Mapping[str, str] = os.environ, secrets: Mapping[str, str] = MappingProxyType({})) -> Settings:  # noqa: TID251 — as above
-    """Read LONGCALL_* variables. Raises CallerMistake naming the one that is wrong, and what was expected.
+    """Read LONGCALL_* variables, and what OTEL_* asks for. Raises CallerMistake naming the one that is wrong, and what was expected.
 
     `secrets` has the values that `references` stand for; no message shows one.
     """
@@ -203,10 +217,31 @@ def read(environ: Mapping[str, str] = os.environ, secrets: Mapping[str, str] = M
         given.setdefault("QUEUE_ENDPOINT", "")
     found = {name.lower(): _read(name, given[name], hidden) for name in _READERS if name in given}
     facts = {"app_engine": bool(environ.get(FACTS["app_engine"])), "project": environ.get(FACTS["project"], "")}
-    settings = Settings(**found, **facts)  # type: ignore[arg-type] # each reader gives its field's type
+    settings = Settings(**found, **facts, otel=_otel(environ))  # type: ignore[arg-type] # each reader gives its field's type
     for name, needs in _lacking(settings):
         raise CallerMistake(f"{PREFIX}{name}{needs}")
     return settings
+
+
+def _otel(environ: Mapping[str, str]) -> Otel:
+    """By https://opentelemetry.io/docs/specs/otel/protocol/exporter/, but nothing is sent unless asked for. The SDK reads the rest."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return Otel()
+    baggage = "baggage" in environ.get("OTEL_PROPAGATORS", "").replace(" ", "").split(",")
+    return Otel(_otlp(environ, "TRACES"), _otlp(environ, "METRICS"), baggage)
+
+
+def _otlp(environ: Mapping[str, str], signal: str) -> str:
+    exporter = environ.get(f"OTEL_{signal}_EXPORTER", "")
+    own, common = environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", ""), environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    if exporter == "none" or not (exporter or own or common):
+        return ""
+    if exporter not in {"", "otlp"}:
+        raise CallerMistake(f"OTEL_{signal}_EXPORTER is {exporter!r}: otlp or none was expected")
+    protocol = environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or OTLP_PROTOCOL
+    if protocol != OTLP_PROTOCOL:
+        raise CallerMistake(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: {OTLP_PROTOCOL} was expected")
+    return own or f"{(common or LOCAL_COLLECTOR).rstrip('/')}/v1/{signal.lower()}"
 
 
 def _lacking(settings: Settings) -> Iterator[tuple[str, str]]:

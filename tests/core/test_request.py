@@ -20,8 +20,8 @@ def test_an_attempt_gets_the_smaller_of_its_own_limit_and_what_is_left() -> None
 def test_the_target_learns_who_calls_and_whether_it_may_have_been_called_before() -> None:
     """Every attempt says its number, the key that stays the same, the time it is given up, and what became of the one before."""
     asked = spec()
-    again = lifecycle.take(lifecycle.settle(running(asked=asked), responded(503), NOON, 0), "r-2", NOON)
-    sent = dict(request.headers(again, asked, NOON + MINUTE, "cd" * 8, "longcall/1"))
+    again = lifecycle.take(lifecycle.settle(running(asked=asked), responded(503), NOON, 0), "r-2", NOON, "cd" * 8)
+    sent = dict(request.headers(again, asked, NOON + MINUTE, "longcall/1"))
     assert sent == {
         "Idempotency-Key": '"train"',
         "User-Agent": "longcall/1",
@@ -41,5 +41,5 @@ def test_the_target_learns_who_calls_and_whether_it_may_have_been_called_before(
 def test_the_caller_s_own_headers_win() -> None:
     """A key or an agent that the caller gave is sent as given, and once."""
     asked = TaskSpec(HttpRequest("http://x/", headers={"idempotency-key": "mine", "user-agent": "me"}))
-    sent = request.headers(running(asked=asked), asked, NOON, "cd" * 8, "longcall/1")
+    sent = request.headers(running(asked=asked), asked, NOON, "longcall/1")
     assert [value for name, value in sent if name.lower() in {"idempotency-key", "user-agent"}] == ["mine", "me"]

@@ -10,6 +10,8 @@ from longcall.core.errors import NewerSchemaError
 from longcall.core.messages import LookMessage, TaskMessage
 from longcall.core.task import HttpRequest, StoredBody, TaskSpec, Unreadable
 from longcall.core.text import parse_bytes
+from longcall.core.trace import TraceContext
+from tests.core.test_trace import contexts
 from tests.making import NOON, moments, names, responded, running, scheduled, spec, specs
 
 
@@ -45,6 +47,31 @@ def test_unknown_fields_go_back_as_they_came() -> None:
     again = wire.task_to_json(wire.task_from_json(data))
     assert again["novelty"] == {"deep": [1]}
     assert again["attempts"][0]["weather"] == "fine"
+
+
+@given(contexts, names)
+def test_a_place_in_a_trace_comes_back_as_it_went(caller: TraceContext, span: str) -> None:
+    """In a record as the task's span and the attempt's, in the message of version 1 as the caller's."""
+    origin = replace(caller.child(span), state="vendor=7", baggage="user=7")
+    task = lifecycle.take(replace(scheduled(), trace=origin.trace, origin=origin), "r-1", NOON, span)
+    assert wire.task_from_json(wire.loads(wire.dumps(wire.task_to_json(task)))) == task
+    message = TaskMessage("train", NOON, 1, NOON, {}, caller)
+    assert messages.message_from_json(wire.loads(wire.dumps(messages.message_to_json(message)))) == message
+
+
+def test_a_record_from_before_traces_were_kept_is_read() -> None:
+    """It has a trace and no more, and writing it again adds nothing."""
+    data = wire.task_to_json(running())
+    assert "traceContext" not in data
+    assert "span" not in data["attempts"][0]
+    assert wire.task_from_json(data).origin is None
+
+
+def test_a_message_whose_trace_can_t_be_read_is_a_message_all_the_same() -> None:
+    """A trace is never worth a task."""
+    data = messages.message_to_json(TaskMessage("train", NOON, 1, NOON, {}))
+    for odd in (5, {}, {"traceparent": "x", "tracestate": "", "baggage": ""}, {"traceparent": 1, "tracestate": 2, "baggage": 3}):
+        assert messages.message_from_json(data | {"trace": odd}) == TaskMessage("train", NOON, 1, NOON, {})
 
 
 def test_a_higher_schema_is_refused() -> None:

@@ -9,9 +9,11 @@ from longcall.core.errors import UnavailableError
 from longcall.core.messages import LookMessage
 from longcall.core.retry import Jitter, RetryPolicy
 from longcall.core.task import State, Unreadable
+from longcall.engine import metrics, observe
 from longcall.engine.calls import Room
 from longcall.engine.ports import CallRequest, Query
 from longcall.engine.requeue import take_over
+from longcall.telemetry.tally import Tally
 from longcall.testing import ok, settled
 from tests.engine.house import House, Line, Runner, answers, hand_put, visit
 from tests.making import spec
@@ -132,10 +134,13 @@ async def test_an_unclear_settle_is_read_back(house: House) -> None:
         return ok(house.clock.now(), 503)
 
     house.caller.answer = answer
-    delivery = asyncio.create_task(house.deliver(runner, 1))
-    await house.clock.advance(1)
-    told = await delivery
+    tally = Tally()
+    with observe.telling(None, tally):
+        delivery = asyncio.create_task(house.deliver(runner, 1))
+        await house.clock.advance(1)
+        told = await delivery
     assert (told.status, told.details["state"]) == (200, "WAITING"), "it landed, so it is not late"
+    assert sum(count for (metric, _), count in tally.counts.items() if metric is metrics.ATTEMPTS) == 1, "and it is told of, once"
     task = await house.task()
     assert (task.state, task.version, len(task.attempts)) == (State.WAITING, 3, 1)
 

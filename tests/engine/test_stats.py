@@ -32,7 +32,7 @@ class Counter:
 async def test_what_was_read_is_kept_a_moment() -> None:
     """Everybody who asks meanwhile gets it, also those who ask while it is read; after that it is read again."""
     clock, counter = FakeClock(), Counter()
-    kept = Kept(counter.read, clock, 2.0)
+    kept = Kept(counter.read, clock, lambda _: 2.0)
     assert await asyncio.gather(*(kept.get() for _ in range(5))) == [1] * 5
     await clock.advance(1.9)
     assert await kept.get() == 1
@@ -43,7 +43,7 @@ async def test_what_was_read_is_kept_a_moment() -> None:
 async def test_a_failed_read_is_not_kept() -> None:
     """Whoever asks next reads again."""
     counter = Counter()
-    kept = Kept(counter.read, FakeClock(), 2.0)
+    kept = Kept(counter.read, FakeClock(), lambda _: 2.0)
     counter.away = True
     with pytest.raises(UnavailableError):
         await kept.get()
@@ -54,7 +54,7 @@ async def test_a_failed_read_is_not_kept() -> None:
 async def test_a_reader_who_goes_takes_nobody_along() -> None:
     """A browser that closes the page while the store is read."""
     counter = Counter()
-    kept = Kept(counter.read, FakeClock(), 2.0)
+    kept = Kept(counter.read, FakeClock(), lambda _: 2.0)
     first, second = asyncio.create_task(kept.get()), asyncio.create_task(kept.get())
     await asyncio.sleep(0)
     first.cancel()

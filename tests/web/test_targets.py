@@ -17,7 +17,7 @@ from longcall.settings import Settings
 from tests.hostile import HOSTILE, answers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SHUT = replace(Settings(), allow_private_targets=False)
+SHUT = replace(Settings(), allow_private_targets=False, create_rate=100_000)
 AT_CREATE = [url for url in HOSTILE if url.removeprefix("http://").rstrip("/") not in answers()]
 
 
@@ -60,7 +60,7 @@ async def test_no_hostile_url_becomes_a_task(http: aiohttp.ClientSession, part: 
 
 async def test_metadata_is_refused_under_up_too(tmp_path_factory: pytest.TempPathFactory) -> None:
     """`up` opens loopback by itself, and no more; ALLOWED_TARGETS narrows what may be asked for."""
-    only = replace(Settings(), allowed_targets=(HostPattern.of("127.0.0.1"), HostPattern.of("169.254.169.254")))
+    only = replace(Settings(), create_rate=100_000, allowed_targets=(HostPattern.of("127.0.0.1"), HostPattern.of("169.254.169.254")))
     options = LaptopOptions(0, 0, 0, tmp_path_factory.mktemp("up") / "data", only)
     async with laptop(options) as running, aiohttp.ClientSession(running.api_url) as session:
         assert (await create(session, {"httpRequest": {"url": "http://127.0.0.1:9/"}, "retry": {"maxAttempts": 1}}))[0] == 201

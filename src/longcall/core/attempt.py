@@ -136,7 +136,10 @@ def lost(now: datetime, runner: str) -> Broken:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One entry of a task's history. While the attempt runs, everything from `sent_time` on is None."""
+    """One entry of a task's history. While the attempt runs, everything from `sent_time` on is None.
+
+    `span` is its id in the trace, 16 hex digits: what the target was told is its parent.
+    """
 
     number: int
     runner: str
@@ -148,4 +151,5 @@ class Attempt:
     may_have_run: bool | None = None
     trouble: Trouble | None = None
     retry_time: datetime | None = None
+    span: str = ""
     extra: Mapping[str, object] = field(default_factory=dict)

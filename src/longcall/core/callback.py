@@ -32,7 +32,7 @@ class Teller:
             sign_with=wanted.secret if wanted.topic is None else None,
             labels={PARENT: parent.id, EVENT: _EVENTS[parent.state]},
         )
-        made = lifecycle.create(task_id(parent.id, parent.version), spec, queue=queue, trace=parent.trace, now=now)
+        made = lifecycle.create(task_id(parent.id, parent.version), spec, queue=queue, trace=parent.trace, now=now, origin=parent.origin)
         return lifecycle.of_parent(made, Kind.CALLBACK, parent.id)
 
     def _posted(self, parent: Task, wanted: Callback) -> HttpRequest:

@@ -8,6 +8,7 @@ from typing import assert_never
 from longcall.core.lifecycle import expired
 from longcall.core.messages import CallbackMessage, LookMessage
 from longcall.core.task import State, Task, TaskSpec, Unreadable
+from longcall.core.trace import TraceContext
 from longcall.core.wire import differing
 
 PATIENCE_AHEAD = timedelta(minutes=10)
@@ -71,7 +72,7 @@ Verdict = Take | Expire | Lose | Nothing | Later
 class Visit:
     """A message about a task: which creation of the id it means, for which version it was queued, and for when.
 
-    `asked` is the task as asked for, which only the message of version 1 carries.
+    `asked` is the task as asked for, which only the message of version 1 carries, and `caller` where in a trace it was asked for.
     """
 
     task: str
@@ -79,6 +80,7 @@ class Visit:
     version: int
     at: datetime
     asked: TaskSpec | Unreadable | None = None
+    caller: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class HandPut:
     queue: str
     eta: datetime
     asked: TaskSpec | Unreadable
+    caller: TraceContext | None = None
 
 
 Delivery = Visit | CallbackMessage | HandPut | LookMessage

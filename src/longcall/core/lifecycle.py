@@ -12,6 +12,7 @@ from longcall.core.attempt import Attempt, Break, Broken, Outcome, Responded, Tr
 from longcall.core.errors import LongcallError
 from longcall.core.retry import Budget, GiveUp, Succeed, TryAgain, decide
 from longcall.core.task import Failure, Kind, State, Task, TaskSpec, Unreadable
+from longcall.core.trace import TraceContext
 
 FIRST_KEPT, LAST_KEPT = 1, 49
 GONE = 410
@@ -47,7 +48,7 @@ class WrongEventError(LongcallError):
     """This event can't happen to a task in this state."""
 
 
-def create(task_id: str, spec: TaskSpec, *, queue: str, trace: str, now: datetime) -> Task:
+def create(task_id: str, spec: TaskSpec, *, queue: str, trace: str, now: datetime, origin: TraceContext | None = None) -> Task:
     """Version 1 of a task, SCHEDULED for its scheduleTime or at once."""
     start = max(spec.schedule_time or now, now)
     return Task(
@@ -58,6 +59,7 @@ def create(task_id: str, spec: TaskSpec, *, queue: str, trace: str, now: datetim
         update_time=now,
         queue=queue,
         trace=trace,
+        origin=origin,
         budget=Budget(start),
         next_attempt_time=start,
     )
@@ -68,7 +70,7 @@ def of_parent(task: Task, kind: Kind, parent: str) -> Task:
     return replace(task, kind=kind, parent=parent)
 
 
-def reject(task_id: str, spec: Unreadable, *, queue: str, trace: str, now: datetime) -> Task:
+def reject(task_id: str, spec: Unreadable, *, queue: str, trace: str, now: datetime, origin: TraceContext | None = None) -> Task:
     """Version 1 and the end of something that was put on the queue and is no valid task."""
     return Task(
         id=task_id,
@@ -79,13 +81,14 @@ def reject(task_id: str, spec: Unreadable, *, queue: str, trace: str, now: datet
         finish_time=now,
         queue=queue,
         trace=trace,
+        origin=origin,
         budget=Budget(now),
         failure=Failure("invalid", spec.problem, may_have_run=False),
     )
 
 
-def take(task: Task, runner: str, now: datetime) -> Task:
-    """The runner makes the next attempt its own."""
+def take(task: Task, runner: str, now: datetime, span: str = "") -> Task:
+    """The runner makes the next attempt its own. `span` is the attempt's id in the trace."""
     number = task.attempt_count + 1
     return _next(
         task,
@@ -95,7 +98,7 @@ def take(task: Task, runner: str, now: datetime) -> Task:
             state=State.RUNNING,
             owner=runner,
             attempt_count=number,
-            attempts=_trimmed((*task.attempts, Attempt(number, runner, start_time=now))),
+            attempts=_trimmed((*task.attempts, Attempt(number, runner, start_time=now, span=span))),
             next_attempt_time=None,
         ),
         now,

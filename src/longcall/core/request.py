@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from longcall.core.attempt import RESPONSE
 from longcall.core.task import Task, TaskSpec
 from longcall.core.text import time_text
+from longcall.core.trace import TraceContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,20 @@ def limits(task: Task, spec: TaskSpec, now: datetime) -> Limits:
     return Limits(spec.connect_timeout, spec.idle_timeout, spec.attempt_timeout)
 
 
-def headers(task: Task, spec: TaskSpec, deadline: datetime, span: str, agent: str) -> tuple[tuple[str, str], ...]:
-    """Every header of the attempt: the caller's own, and DESIGN's "what the target sees". `span` is 16 hex digits, `agent` our name."""
-    mine = {
-        "Idempotency-Key": f'"{task.id}"',
-        "User-Agent": agent,
-        "traceparent": f"00-{task.trace}-{span}-01",
-    }
+def headers(task: Task, spec: TaskSpec, deadline: datetime, agent: str) -> tuple[tuple[str, str], ...]:
+    """Every header of the attempt: the caller's own, and DESIGN's "what the target sees". `agent` is our name."""
+    mine = {"Idempotency-Key": f'"{task.id}"', "User-Agent": agent} | _trace(task, spec)
     free = {name: value for name, value in mine.items() if not spec.request.has_header(name.lower())}
     return tuple((dict(spec.request.headers) | free | _longcall(task, spec, deadline) | _cloud_tasks(task)).items())
+
+
+def _trace(task: Task, spec: TaskSpec) -> dict[str, str]:
+    """The attempt's place in the trace, unless the caller gave one: the state belongs to the `traceparent` it came with."""
+    origin = task.origin or TraceContext(task.trace)
+    if task.attempt is None or not task.attempt.span or spec.request.has_header("traceparent"):
+        return {}
+    told = {"traceparent": origin.child(task.attempt.span).traceparent, "tracestate": origin.state, "baggage": origin.baggage}
+    return {name: value for name, value in told.items() if value}
 
 
 def _longcall(task: Task, spec: TaskSpec, deadline: datetime) -> dict[str, str]:

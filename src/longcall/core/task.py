@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from longcall.core.attempt import Attempt, Response
 from longcall.core.retry import Budget, RetryPolicy
+from longcall.core.trace import TraceContext
 
 SCHEMA = 1
 MAX_ATTEMPT = timedelta(hours=24)
@@ -150,7 +151,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One record. `version` counts its writes; `owner` is the runner while RUNNING; `extra` keeps the fields of newer releases."""
+    """One record. `version` counts its writes; `owner` is the runner while RUNNING; `extra` keeps the fields of newer releases.
+
+    `origin` is the span that all its attempts and callbacks hang from; its trace is `trace`.
+    """
 
     id: str
     spec: TaskSpec | Unreadable
@@ -171,6 +175,7 @@ class Task:
     attempts: tuple[Attempt, ...] = ()
     failure: Failure | None = None
     response: Response | None = None
+    origin: TraceContext | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -18,7 +18,8 @@ def view(task: Task, base_url: str, redact: frozenset[str] = ALWAYS_REDACTED, ca
     """
     data = task_to_json(task)
     del data["owner"], data["budget"]
-    data.pop("signWith", None)
+    for ours in ("signWith", "traceContext"):
+        data.pop(ours, None)
     if isinstance(task.spec, Unreadable):
         data["raw"] = _raw(task.spec.raw, redact)
     if "httpRequest" in data:

@@ -28,6 +28,7 @@ from longcall.core.task import (
     Unreadable,
 )
 from longcall.core.text import bytes_text, duration_text, parse_bytes, parse_duration, parse_time, time_text
+from longcall.core.trace import TraceContext
 
 # How deep JSON of strangers may be nested: what Python's parser just takes, its writer may not, called from a deeper place.
 MAX_DEPTH = 100
@@ -250,6 +251,7 @@ def task_to_json(task: Task) -> Json:
         "owner": task.owner,
         "budget": {"start": time_text(task.budget.start), "tries": task.budget.tries, "drains": task.budget.drains},
         "trace": task.trace,
+        **({"traceContext": _origin_to_json(task.origin)} if task.origin else {}),
         "schema": SCHEMA,
         **task.extra,
     }
@@ -269,6 +271,7 @@ def task_from_json(data: Json) -> Task:
         queue=data["queue"],
         version=data["version"],
         trace=data["trace"],
+        origin=_origin_from_json(data["trace"], data["traceContext"]) if "traceContext" in data else None,
         create_time=parse_time(data["createTime"]),
         update_time=parse_time(data["updateTime"]),
         finish_time=_maybe(parse_time, data["finishTime"]),
@@ -305,6 +308,7 @@ _KNOWN = frozenset(
         "queue",
         "version",
         "trace",
+        "traceContext",
         "createTime",
         "updateTime",
         "finishTime",
@@ -319,8 +323,17 @@ _KNOWN = frozenset(
     }
 )
 _KNOWN_OF_ATTEMPT = frozenset(
-    {"number", "runner", "startTime", "sentTime", "endTime", "outcome", "status", "mayHaveRun", "error", "retryTime"}
+    {"number", "runner", "startTime", "sentTime", "endTime", "outcome", "status", "mayHaveRun", "error", "retryTime", "span"}
 )
+
+
+def _origin_to_json(origin: TraceContext) -> Json:
+    said = {"span": origin.span, "parent": origin.parent, "state": origin.state, "baggage": origin.baggage}
+    return {"sampled": origin.sampled} | {name: value for name, value in said.items() if value}
+
+
+def _origin_from_json(trace: str, data: Json) -> TraceContext:
+    return TraceContext(trace, **{name: data[name] for name in ("span", "parent", "sampled", "state", "baggage") if name in data})
 
 
 def _attempt_to_json(attempt: Attempt) -> Json:
@@ -336,7 +349,7 @@ def _attempt_to_json(attempt: Attempt) -> Json:
         "mayHaveRun": attempt.may_have_run,
         "error": _maybe(_trouble_to_json, attempt.trouble),
         "retryTime": _maybe(time_text, attempt.retry_time),
-    }
+    } | ({"span": attempt.span} if attempt.span else {})
 
 
 def _attempt_from_json(data: Json) -> Attempt:
@@ -351,6 +364,7 @@ def _attempt_from_json(data: Json) -> Attempt:
         may_have_run=data["mayHaveRun"],
         trouble=_maybe(_trouble_from_json, data["error"]),
         retry_time=_maybe(parse_time, data["retryTime"]),
+        span=data.get("span", ""),
         extra={key: value for key, value in data.items() if key not in _KNOWN_OF_ATTEMPT},
     )
 

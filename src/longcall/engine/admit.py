@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import assert_never
 
 from longcall.core import callback, lifecycle
@@ -9,6 +10,7 @@ from longcall.core.callback import Teller
 from longcall.core.delivery import HandPut, Namesake, Visit, compare
 from longcall.core.messages import CallbackMessage
 from longcall.core.task import Task, TaskSpec, Unreadable
+from longcall.core.trace import TraceContext
 from longcall.core.wire import dumps, spec_to_json
 from longcall.engine import observe
 from longcall.engine.ports import Clock, Store, Stored
@@ -28,7 +30,7 @@ class Admission:
         """The record; made from the message of version 1 when there is none. None when there is none and the message can't make it."""
         stored = await self.store.get(visit.task)
         if stored is None and visit.asked is not None:
-            await self._make(visit.task, visit.asked, self.call_queue, visit)
+            await self._make(visit.task, visit.asked, self.call_queue, visit.caller, visit.created)
             stored = await self.store.get(visit.task)
         return stored
 
@@ -66,7 +68,7 @@ class Admission:
             return
         task = self.teller.task(parent, wanted, self.control_queue, self.clock.now())
         if await self.store.insert(task):
-            observe.task_created(task)
+            observe.task_created(task, self.clock.now())
 
     async def _admitted(self, hand_put: HandPut, newest: Task | None, free_name: str) -> Task | None:
         verdict = compare(hand_put, newest) if newest is not None else Namesake.REUSED
@@ -76,20 +78,22 @@ class Admission:
             case Namesake.DIFFERS:
                 return await self._keep_apart(hand_put)
             case Namesake.REUSED:
-                return await self._make(free_name, hand_put.asked, hand_put.queue)
+                return await self._make(free_name, hand_put.asked, hand_put.queue, hand_put.caller)
             case _:
                 assert_never(verdict)
 
-    async def _make(self, task_id: str, asked: TaskSpec | Unreadable, queue: str, visit: Visit | None = None) -> Task | None:
-        now = visit.created if visit else self.clock.now()
-        trace = self.clock.new_hex(32)
+    async def _make(
+        self, task_id: str, asked: TaskSpec | Unreadable, queue: str, caller: TraceContext | None, created: datetime | None = None
+    ) -> Task | None:
+        now = created or self.clock.now()
+        origin = observe.origin(caller, self.clock)
         if isinstance(asked, Unreadable):
-            task = lifecycle.reject(task_id, asked, queue=queue, trace=trace, now=now)
+            task = lifecycle.reject(task_id, asked, queue=queue, trace=origin.trace, now=now, origin=origin)
         else:
-            task = lifecycle.create(task_id, asked, queue=queue, trace=trace, now=now)
+            task = lifecycle.create(task_id, asked, queue=queue, trace=origin.trace, now=now, origin=origin)
         if not await self.store.insert(task):
             return None
-        observe.task_created(task)
+        observe.task_created(task, self.clock.now())
         return task
 
     async def _keep_apart(self, hand_put: HandPut) -> Task | None:
@@ -99,4 +103,5 @@ class Admission:
         if (known := await self.store.get(kept_as)) is not None:
             return known.task
         observe.name_in_use(hand_put, kept_as)
-        return await self._make(kept_as, Unreadable(raw, f"a task named {hand_put.name} exists and has other content"), hand_put.queue)
+        differs = Unreadable(raw, f"a task named {hand_put.name} exists and has other content")
+        return await self._make(kept_as, differs, hand_put.queue, hand_put.caller)

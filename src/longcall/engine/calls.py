@@ -105,6 +105,11 @@ class Calls:
             return Seat.HELD
         return Seat.DETACHED if self.room.detach else None
 
+    def ages(self) -> list[float]:
+        """Seconds since each call that is held was begun."""
+        now = self.clock.now()
+        return [(now - call.task.attempts[-1].start_time).total_seconds() for call in self._held.values() if call.task is not None]
+
     def holds(self, task: Task) -> bool:
         """Whether this very attempt is held here."""
         return (task.id, task.attempt_count) in self._held
@@ -188,7 +193,7 @@ class Calls:
     async def _call(self, task: Task, on_sent: Callable[[datetime], None]) -> Outcome:
         spec, now = _readable(task), self.clock.now()
         limits = request.limits(task, spec, now)
-        headers = dict(request.headers(task, spec, now + limits.total, self.clock.new_hex(16), self.agent))
+        headers = dict(request.headers(task, spec, now + limits.total, self.agent))
         if spec.sign_with is not None:
             secrets = self.secrets.get(spec.sign_with)
             if not secrets or isinstance(spec.request.body, StoredBody):

@@ -80,11 +80,14 @@ class Dispatcher:
     async def _take(self, stored: Stored) -> Answer | None:
         """Step 1, and what follows it. None when another version got in between."""
         await self.lease.announce()
-        taken = lifecycle.take(stored.task, self.lease.name, self.clock.now())
+        taken = lifecycle.take(stored.task, self.lease.name, self.clock.now(), self.clock.new_hex(16))
         seat = self.calls.seat(taken.kind)
         if seat is None or not self.calls.hold(taken, seat):
             return Answer(AGAIN, _standing(stored.task, "no room" if seat is None else "another dispatch is taking it"))
-        return await self._made(taken, seat) if await self._took(taken, stored.tag) else None
+        if not await self._took(taken, stored.tag):
+            return None
+        observe.task_taken(stored.task, taken)
+        return await self._made(taken, seat)
 
     async def _waited(self, ahead: Visit) -> bool:
         """Give the writer of a version a moment, since it queues first and writes then: the queue would come again only in a second."""

@@ -59,6 +59,11 @@ class Lease:
         return self._last_good is not None and self.clock.monotonic() - self._last_good < GOOD_FOR.total_seconds()
 
     @property
+    def age(self) -> float | None:
+        """Seconds since the start of the last good beat; None before the first."""
+        return None if self._last_good is None else self.clock.monotonic() - self._last_good
+
+    @property
     def may_declare_lost(self) -> bool:
         """All beats of the last 35 s have succeeded: a store that was away for a minute makes nobody lose anything."""
         return self.good and self._steady_since is not None and self.clock.monotonic() - self._steady_since >= STEADY_FOR

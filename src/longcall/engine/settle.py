@@ -101,6 +101,8 @@ class Settler:
     async def _settle(self, claim: Claim, outcome: Outcome) -> Task | None:
         while (stored := await self.store.get(claim.task_id)) is not None:
             if claim.landed(stored.task, outcome):
+                if stored.task.attempt_count == claim.attempt:  # else it has moved on, and what it says now is another's
+                    observe.attempt_settled(stored.task, outcome)
                 return stored.task
             if not claim.holds(stored.task):
                 break

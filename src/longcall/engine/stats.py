@@ -19,11 +19,11 @@ Value = TypeVar("Value")
 
 @dataclass
 class Kept(Generic[Value]):
-    """A value that is read when it is asked for, and kept so many seconds. Whoever asks meanwhile waits for the same read."""
+    """A value that is read when it is asked for, and kept for `seconds` of it. Whoever asks meanwhile waits for the same read."""
 
     read: Callable[[], Awaitable[Value]]
     clock: Clock
-    seconds: float
+    seconds: Callable[[Value], float]
     _value: Value | None = None
     _until: float = 0.0
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -33,7 +33,7 @@ class Kept(Generic[Value]):
         async with self._reading:
             if self._value is None or self.clock.monotonic() >= self._until:
                 self._value = await self.read()
-                self._until = self.clock.monotonic() + self.seconds
+                self._until = self.clock.monotonic() + self.seconds(self._value)
             return self._value
 
 
@@ -52,4 +52,12 @@ class Stats:
         def recent() -> Awaitable[Page]:
             return store.page(Query(updated_after=clock.now() - RECENT, limit=MOST_RECENT))
 
-        return cls(Kept(lambda: store.counts(clock.now()), clock, KEPT), Kept(store.runners, clock, KEPT), Kept(recent, clock, RECENT_KEPT))
+        def cost(page: Page) -> float:
+            """A record is a read in some stores: a page of few is soon read again, a full one is kept for half a minute."""
+            return KEPT + (RECENT_KEPT - KEPT) * len(page.tasks) / MOST_RECENT
+
+        return cls(
+            Kept(lambda: store.counts(clock.now()), clock, lambda _: KEPT),
+            Kept(store.runners, clock, lambda _: KEPT),
+            Kept(recent, clock, cost),
+        )

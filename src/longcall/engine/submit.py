@@ -7,6 +7,7 @@ from longcall.core import lifecycle
 from longcall.core.errors import AlreadyExistsError, MayExistError, OurFault, TooLargeError, UnavailableError
 from longcall.core.messages import TaskMessage, message_name, message_to_json
 from longcall.core.task import StoredBody, Task, TaskSpec, Unreadable
+from longcall.core.trace import TraceContext
 from longcall.core.wire import body_digest, differing, dumps, spec_to_json
 from longcall.engine import observe
 from longcall.engine.calls import body_key
@@ -34,30 +35,32 @@ class Submitter:
     clock: Clock
     call_queue: str
 
-    async def submit(self, spec: TaskSpec, task_id: str | None, trace: str | None) -> Submitted:
-        """Create a task, or find the same one.
+    async def submit(self, spec: TaskSpec, task_id: str | None, caller: TraceContext | None) -> Submitted:
+        """Create a task, or find the same one. `caller` is the span it is asked for in.
 
         Raises AlreadyExistsError when the id has other content, UnavailableError when nothing was made, and MayExistError when
         that is not known.
         """
         if task_id is not None and (stored := await self.store.get(task_id)) is not None:
             return Submitted(_same(stored.task, spec), created=False)
+        origin = observe.origin(caller, self.clock)
         task = lifecycle.create(
             task_id or self.clock.new_id(),
             spec,
             queue=self.call_queue,
-            trace=trace or self.clock.new_hex(32),
+            trace=origin.trace,
             now=self.clock.now(),
+            origin=origin,
         )
-        task, message = await self._fitted(task, spec)
+        task, message = await self._fitted(task, spec, caller)
         name = f"{message_name(task.id, task.create_time, task.version)}-{self.clock.new_hex(8)}"
         await self.queue.create(self.call_queue, name, message, message.at)
         return await self._insert(task, spec)
 
-    async def _fitted(self, task: Task, spec: TaskSpec) -> tuple[Task, TaskMessage]:
+    async def _fitted(self, task: Task, spec: TaskSpec, caller: TraceContext | None) -> tuple[Task, TaskMessage]:
         """Keep a body that would make the message too large in the body store instead."""
         at = task.next_attempt_time or task.create_time
-        message = TaskMessage(task.id, task.create_time, task.version, at, spec_to_json(spec))
+        message = TaskMessage(task.id, task.create_time, task.version, at, spec_to_json(spec), caller)
         body = spec.request.body
         if isinstance(body, StoredBody) or len(dumps(message_to_json(message))) <= MAX_MESSAGE_BYTES:
             return task, message
@@ -72,7 +75,7 @@ class Submitter:
     async def _insert(self, task: Task, spec: TaskSpec) -> Submitted:
         try:
             if await self.store.insert(task):
-                observe.task_created(task)
+                observe.task_created(task, self.clock.now())
                 return Submitted(task, created=True)
             stored = await self.store.get(task.id)
         except UnavailableError as error:

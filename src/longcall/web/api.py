@@ -1,6 +1,5 @@
 """/v1: the HTTP API. Imported on first use, since FastAPI takes half a second."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -27,13 +26,12 @@ from longcall.engine.ports import Clock
 from longcall.engine.requeue import Requeue
 from longcall.engine.stats import Stats
 from longcall.engine.submit import Submitter
-from longcall.web import body, events, fields, problems
+from longcall.web import body, events, fields, problems, trace
 from longcall.web.download import harmless
 from longcall.web.mistakes import mistakes
 from longcall.web.render import Renderer
 from longcall.web.schema import Reader, TaskIn
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _REF = "#/components/schemas/{model}"
 _TEXT, _TIME, _COUNT, _OBJECT = (
     {"type": "string"},
@@ -176,6 +174,7 @@ class Parts:
     asks_for_token: bool = False
     silence: float = SILENCE  # seconds until a stream without events gives a sign of life
     short: bool = False  # answers are collected and sent whole, as App Engine does: a stream ends after its first events
+    baggage: bool = False
 
     async def view(self, task: Task) -> wire.Json:
         """A task with its callbacks, as readers see it."""
@@ -236,7 +235,8 @@ def _add_create(api: FastAPI, parts: Parts) -> None:
     async def create_task(request: Request) -> Response:
         """Create a task. The same again answers 200 with the task that exists."""
         task_id, spec = parts.reader.task(await body.read_json(request), parts.clock.now())
-        submitted = await parts.submitter.submit(spec, task_id or _idempotency_key(request), _trace(request))
+        caller = trace.caller(request, with_baggage=parts.baggage)
+        submitted = await parts.submitter.submit(spec, task_id or _idempotency_key(request), caller)
         view = await parts.view(submitted.task) | {"warnings": target.warnings(spec)}
         status = HTTPStatus.CREATED if submitted.created else HTTPStatus.OK
         return _json(view, status, {"Location": view["links"]["self"]})
@@ -339,11 +339,6 @@ def _idempotency_key(request: Request) -> str | None:
             FieldError("/id", "the header Idempotency-Key is no id: 1 to 500 letters, digits, hyphens or underscores")
         )
     return bare
-
-
-def _trace(request: Request) -> str | None:
-    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    return match.group(1) if match and match.group(1).strip("0") else None
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:

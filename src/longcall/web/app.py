@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from longcall.core.errors import LongcallError, UnavailableError
@@ -20,6 +20,9 @@ from longcall.web.dispatch import DispatchDoor
 from longcall.web.edge import Edge
 from longcall.web.login import Login
 from longcall.web.static import Static
+
+# App Engine asks the first before it serves anything, and takes 2xx or 404 for yes: whoever asks it for a token is never served.
+APP_ENGINE = ("/_ah/start", "/_ah/stop")
 
 
 @dataclass
@@ -84,6 +87,22 @@ class Readiness:
         return ""
 
 
+@dataclass(frozen=True)
+class Metrics:
+    """`/metrics`. `expose` gives the text and its type, as an Accept header asks for it."""
+
+    expose: Callable[[str], Awaitable[tuple[bytes, str]]]
+
+    async def answer(self, request: Request) -> Response:
+        """What Prometheus reads."""
+        text, content_type = await self.expose(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
+
+    def beside(self, api: ASGIApp) -> ASGIApp:
+        """Put it before the API, behind the same gate: who may read tasks may read how many there are."""
+        return Router([Route("/metrics", self.answer), Mount("/", api)])
+
+
 def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None) -> ASGIApp:
     """Put the doors together. Whatever is not named here is behind the gate."""
     logins = [Route("/login", login.answer, methods=["GET", "POST"]), Route("/logout", login.end, methods=["POST"])] if login else []
@@ -94,6 +113,7 @@ def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login
                 Route("/healthz", _healthy),
                 Route("/readyz", readiness.answer),
                 Route("/static/{name}", Static.load().answer),
+                *(Route(path, _healthy) for path in APP_ENGINE),
                 *logins,
                 Mount("/", behind),
             ],

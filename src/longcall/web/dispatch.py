@@ -13,9 +13,10 @@ from longcall.core.errors import CallerMistake, OurFault, PermissionDeniedError
 from longcall.core.messages import Message, TaskMessage, message_from_json
 from longcall.core.task import TaskSpec, Unreadable
 from longcall.core.wire import dumps
+from longcall.engine import observe
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.ports import Clock
-from longcall.web import body, problems
+from longcall.web import body, problems, trace
 from longcall.web.queue_door import QueueDoor
 from longcall.web.schema import Reader
 
@@ -29,6 +30,7 @@ class DispatchDoor:
     reader: Reader
     doors: Sequence[QueueDoor]
     queue_parent: str
+    baggage: bool = False
 
     async def answer(self, request: Request) -> Response:
         """Answer one delivery: 200 or 429; 403 when it is not from the queue; 500, never 503, which throttles a whole App Engine queue."""
@@ -36,7 +38,9 @@ class DispatchDoor:
             await self._admit(request)
             answer = await self.dispatcher.dispatch(self._delivery(request, await body.read(request)))
         except OurFault as error:
+            observe.dispatch_answered(HTTPStatus.INTERNAL_SERVER_ERROR)
             return problems.problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, str(error), request.url.path)
+        observe.dispatch_answered(answer.status)
         return Response(dumps(answer.details), answer.status, media_type="application/json")
 
     async def _admit(self, request: Request) -> None:
@@ -48,7 +52,7 @@ class DispatchDoor:
     def _delivery(self, request: Request, raw: bytes) -> Delivery:
         match self._read(raw):
             case TaskMessage() as message:
-                return Visit(message.task, message.created, message.version, message.at, self._own(message, raw))
+                return Visit(message.task, message.created, message.version, message.at, self._own(message, raw), message.caller)
             case TaskSpec() | Unreadable() as asked:
                 return self._hand_put(request, asked)
             case message:
@@ -71,7 +75,7 @@ class DispatchDoor:
     def _hand_put(self, request: Request, asked: TaskSpec | Unreadable) -> HandPut:
         name = _queue_header(request, "TaskName") or "unnamed"
         queue = f"{self.queue_parent}/queues/{_queue_header(request, 'QueueName')}"
-        return HandPut(name, queue, self._eta(_queue_header(request, "TaskETA")), asked)
+        return HandPut(name, queue, self._eta(_queue_header(request, "TaskETA")), asked, trace.caller(request, with_baggage=self.baggage))
 
     def _eta(self, text: str) -> datetime:
         try:
