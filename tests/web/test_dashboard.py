@@ -4,10 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from longcall import __version__
+from longcall.assembly import LaptopOptions, laptop
 from longcall.core.attempt import Response
 from longcall.core.task import State, StoredBody, Task
 from longcall.testing import FakeBodies
@@ -25,6 +28,24 @@ PATHS = ("/", "/tasks", NASTY, f"{NASTY}/retry", "/tasks/by-hand-17", "/tasks:re
 def everything() -> list[Task]:
     """A store with a bit of all."""
     return [*scenes.many(NOON, 60), scenes.twelve(NOON), scenes.nasty(NOON), scenes.invalid(NOON), scenes.large(NOON), scenes.stopped(NOON)]
+
+
+async def test_it_stands_in_every_stack(tmp_path: Path) -> None:
+    """`longcall up` serves it: a task that was really called is shown, and run again from its page."""
+    async with (
+        laptop(LaptopOptions(0, 0, 0, tmp_path / "data")) as stack,
+        httpx2.AsyncClient(base_url=stack.api_url) as http,
+    ):
+        asked = {"id": "t", "httpRequest": {"url": f"{stack.api_url}/nope", "httpMethod": "GET"}}
+        assert (await http.post("/v1/tasks", json=asked)).status_code == 201
+        assert (await http.get("/v1/tasks/t?wait=10s")).json()["state"] == "FAILED"
+        shown = await page(http, "/tasks/t")
+        assert "status 404 after" in shown.text
+        assert f"Longcall {__version__}" in shown.one("footer").text
+        again = (await page(http, "/tasks/t/retry")).fields("task")[0]
+        assert (await http.post("/tasks/t/retry", data={"task": again}, headers={"Origin": stack.api_url})).status_code == 303
+        view = (await http.get("/v1/tasks/t?wait=10s")).json()
+    assert view["attemptCount"] == 2
 
 
 async def page(http: httpx2.AsyncClient, path: str, status: int = 200) -> Page:
