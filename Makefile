@@ -59,6 +59,9 @@ lock: $(READY) ## make requirements.txt and requirements-dev.txt anew; UPGRADE= 
 
 bench: $(READY) ## the measurements, ours beside a baseline
 	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/lists.py --store sqlite --store postgres --tasks 100000
+	@$(BIN)/python bench/embedded_queue.py
+	@$(BIN)/python bench/telemetry.py
 
 clean: ## forget .venv and what tools left
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* longcall-data
