@@ -22,7 +22,7 @@ from longcall.stores import sqlite_work as work
 from longcall.stores.rows import row_of
 from longcall.stores.sqlite import SqliteStore
 from longcall.stores.sqlite_file import open_writer
-from longcall.stores.sqlite_page import page_select
+from longcall.stores.sqlite_page import Select, page_select
 
 START = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
@@ -320,11 +320,27 @@ SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <
         Query(states=frozenset(State)),
     ],
 )
-def test_a_list_is_walked_in_its_index(connection: sqlite3.Connection, query: Query) -> None:
+@pytest.mark.parametrize("few", [False, True])
+def test_a_list_is_walked_in_its_index(connection: sqlite3.Connection, query: Query, few: bool) -> None:  # noqa: FBT001 — pytest names it
     """No step of the plan reads a whole table, and places come sorted: only the page itself is put in order."""
-    plan = explain(connection, *page_select(query, None))
+    plan = explain(connection, *page_select(query, None, lambda count: bool(explain(connection, *count)) and few))
     assert [step for step in plan if step.startswith("SCAN") and "subquery" not in step] == []
     assert [step for step in plan if "TEMP B-TREE" in step] == plan[-1:]
+
+
+def test_what_few_have_is_counted_in_its_index(connection: sqlite3.Connection) -> None:
+    """Whether few have a label or a host is seen in an index, and not in more of it than that."""
+    query = Query(states=frozenset({State.FAILED}), label=("team", "ml"), host="t.example")
+    counts: list[Select] = []
+
+    def note(count: Select) -> bool:
+        counts.append(count)
+        return False
+
+    page_select(query, None, note)
+    plans = [explain(connection, *count) for count in counts]
+    assert [any("COVERING INDEX" in step or "PRIMARY KEY" in step for step in plan) for plan in plans] == [True, True]
+    assert all("LIMIT" in count.sql for count in counts)
 
 
 CLAIMS: dict[str, Callable[[sqlite3.Connection], object]] = {

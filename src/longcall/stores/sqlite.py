@@ -15,7 +15,7 @@ from longcall.stores.lane import Lane
 from longcall.stores.paging import Place, place_of, token_of
 from longcall.stores.rows import labels_of, row_of, task_of
 from longcall.stores.sqlite_file import open_reader, open_writer
-from longcall.stores.sqlite_page import Select, page_select
+from longcall.stores.sqlite_page import FEW, Select, page_select
 from longcall.stores.waiters import Waiters
 
 
@@ -83,8 +83,8 @@ class SqliteStore:
 
     async def page(self, query: Query) -> Page:
         """List records, newest first. Raises InvalidArgumentError for a bad token, NewerSchemaError."""
-        select = page_select(query, place_of(query.token))
-        found = await self._lists.submit(lambda connection: _fetch(connection, select))
+        place = place_of(query.token)
+        found = await self._lists.submit(lambda connection: _fetch(connection, query, place))
         rows = found[: query.limit]
         return Page([task_of(doc) for _, _, doc in rows], token_of(Place(*rows[-1][:2])) if len(found) > query.limit else "")
 
@@ -138,5 +138,9 @@ class SqliteStore:
         return self._writes.submit(write, partial(self._waiters.wake, task_id))
 
 
-def _fetch(connection: sqlite3.Connection, select: Select) -> list[tuple[str, str, str]]:
+def _fetch(connection: sqlite3.Connection, query: Query, place: Place | None) -> list[tuple[str, str, str]]:
+    def are_few(count: Select) -> bool:
+        return bool(connection.execute(count.sql, count.params).fetchone()[0] < FEW)
+
+    select = page_select(query, place, are_few)
     return connection.execute(select.sql, select.params).fetchall()

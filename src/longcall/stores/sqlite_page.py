@@ -1,5 +1,9 @@
-"""A query as SQL that walks one index. The index is named, not left to the planner: it knows nothing of what is rare in this table."""
+"""A query as SQL that walks one index. The index is named, not left to the planner: it knows nothing of what is rare in this table.
 
+What is rare is asked before: a label or a host of few tasks is walked whatever else is wanted of them.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 from longcall.core.task import State
@@ -28,9 +32,17 @@ _BY_LABEL = _Walk("task_label AS l CROSS JOIN task AS t ON t.id = l.id", "l")
 _HAS_LABEL = "EXISTS (SELECT 1 FROM task_label WHERE (key, value, kind, create_time, id) = (?, ?, t.kind, t.create_time, t.id))"
 
 
-def page_select(query: Query, after: Place | None) -> Select:
-    """The statement that gives (create_time, id, doc) of a page's tasks and one more, newest first."""
-    parts = [_part(walk, query, after) for walk in _walks(query)]
+# So many entries of an index are looked at, to know whether there are few: a walk of them takes some milliseconds.
+FEW = 2000
+AreFew = Callable[[Select], bool]
+
+
+def page_select(query: Query, after: Place | None, are_few: AreFew) -> Select:
+    """The statement that gives (create_time, id, doc) of a page's tasks and one more, newest first.
+
+    `are_few` runs a statement that counts up to FEW, and tells whether it stayed below.
+    """
+    parts = [_part(walk, query, after) for walk in _walks(query, are_few)]
     places = " UNION ALL ".join(part.sql for part in parts)
     # Places first, documents after: sorting never carries a document along. CROSS JOIN keeps that order.
     sql = (
@@ -40,8 +52,11 @@ def page_select(query: Query, after: Place | None) -> Select:
     return Select(sql, (*(param for part in parts for param in part.params), query.limit + 1))
 
 
-def _walks(query: Query) -> list[_Walk]:
+def _walks(query: Query, are_few: AreFew) -> list[_Walk]:
     """Choose the index that leaves the least to look through, most tasks having succeeded; several states are walked side by side."""
+    rare = _rare(query, are_few) if query.states and query.overdue_at is None and query.updated_after is None else None
+    if rare is not None:
+        return [rare]
     by_state = [_by("task_state", ("t.state = ?", (state.value,))) for state in sorted(query.states)]
     ways = (
         (query.overdue_at is not None, [_by("task_next")]),
@@ -53,6 +68,20 @@ def _walks(query: Query) -> list[_Walk]:
         (query.host is not None, [_by("task_host")]),
     )
     return next((walks for fits, walks in ways if fits and walks), [_by("task_newest")])
+
+
+def _rare(query: Query, are_few: AreFew) -> _Walk | None:
+    """What only few tasks have, of which the state can then be looked at one by one."""
+    kind = query.kind.value
+    if query.label is not None and are_few(_count("task_label WHERE key = ? AND value = ? AND kind = ?", *query.label, kind)):
+        return _BY_LABEL
+    if query.host is not None and are_few(_count("task INDEXED BY task_host WHERE kind = ? AND host = ?", kind, query.host)):
+        return _by("task_host")
+    return None
+
+
+def _count(of: str, *params: object) -> Select:
+    return Select(f"SELECT count(*) FROM (SELECT 1 FROM {of} LIMIT {FEW})", params)  # noqa: S608 — as above
 
 
 def _by(index: str, *terms: tuple[str, tuple[object, ...]]) -> _Walk:
