@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import Ended, Run
 from tests.end_to_end.fleet import part
 from tests.outbound.issuers import Metadata, started
+from tests.postgres import PASSWORD, Postgres
 from tests.sdk.service import Service
 from tests.target import Line, Serve, Target
 
@@ -166,6 +167,17 @@ async def test_a_store_out_of_reach(longcall: Run, tmp_path: Path) -> None:
         assert ended.code == 3
         assert "PostgreSQL at 127.0.0.1:9/longcall" in ended.out
         assert SECRET not in ended.out + ended.err
+
+
+async def test_a_server_that_is_behind(longcall: Run, postgres: Postgres, tmp_path: Path) -> None:
+    """An empty database is bad, with the command that mends it, and stays empty; one that is up to date is fine."""
+    async with postgres.database("template1") as url:
+        found = _found(await longcall("doctor", "--json", **_settings(tmp_path, NOWHERE, STORE=url)))["store"]
+        assert (found["level"], "run `longcall migrate`" in found["says"]) == ("bad", True)
+        assert await postgres.do("SELECT 1 FROM pg_tables WHERE schemaname = 'public'", url=url) == []
+    async with postgres.database() as url:
+        ended = await longcall("doctor", "--json", **_settings(tmp_path, NOWHERE, STORE=url))
+        assert (_levels(ended)["store"], PASSWORD in ended.out) == ("ok", False)
 
 
 async def test_a_newer_file(longcall: Run, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from longcall.core.attempt import Break, Broken, Responded, Response, Trouble
-from longcall.core.checkup import Level, call_finding, clock_finding, files_finding, queue_findings
+from longcall.core.checkup import Level, Share, budget_finding, call_finding, clock_finding, files_finding, queue_findings
 from longcall.core.hints import looks_like
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
@@ -22,10 +22,10 @@ def _closed(seconds: float, code: str = "CLOSED") -> Broken:
 @pytest.mark.parametrize(
     ("seconds", "says"),
     [
-        (240.4, "closed after 240 s without a byte: looks like Azure's idle limit on the way"),
-        (120.3, "closed after 120 s without a byte: looks like a limit of 120 s, on the way or the target's own"),
-        (37.0, "closed after 37 s without a byte: no limit is known at that length, so the target or its host may have failed"),
-        (0.2, "closed after 0.2 s without a byte: no limit is known at that length, so the target or its host may have failed"),
+        (240.4, "closed after 240 s without an answer: looks like Azure's idle limit on the way"),
+        (120.3, "closed after 120 s without an answer: looks like a limit of 120 s, on the way or the target's own"),
+        (37.0, "closed after 37 s without an answer: no limit is known at that length, so the target or its host may have failed"),
+        (0.2, "closed after 0.2 s without an answer: no limit is known at that length, so the target or its host may have failed"),
     ],
 )
 def test_what_cut_it(seconds: float, says: str) -> None:
@@ -58,6 +58,32 @@ def test_never_connected() -> None:
 def test_the_clock(seconds: int, level: Level) -> None:
     """Five seconds either way are fine."""
     assert clock_finding(NOW + timedelta(seconds=seconds), NOW).level is level
+
+
+def test_a_reset() -> None:
+    """A reset is called one."""
+    assert (
+        call_finding(_closed(350, "RESET"), HOLD).says == "reset after 350 s without an answer: looks like an idle limit of AWS on the way"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "level", "first"),
+    [
+        (
+            [Share("queue", 86415, ""), Share("host", None, ""), Share("policy", 86400, "")],
+            Level.OK,
+            "86400 s at most, by the limit of the policy",
+        ),
+        ([Share("host", 300, "why"), Share("policy", 86400, "")], Level.WARN, "300 s at most, by the limit of the host: why"),
+        ([Share("queue", 1800, "", cuts=False), Share("policy", 86400, "")], Level.OK, "86400 s at most, by the limit of the policy"),
+        ([Share("policy", 86400, ""), Share("target", 60, "why")], Level.WARN, "60 s at most, by the limit of the target: why"),
+    ],
+)
+def test_the_budget(shares: list[Share], level: Level, first: str) -> None:
+    """The shortest limit that ends a call is named; one that is shorter than the policy's is a warning."""
+    found = budget_finding(shares)
+    assert (found.level, found.says) == (level, f"a call lasts {first}")
 
 
 @pytest.mark.parametrize(("max_calls", "level"), [(0, Level.OK), (333, Level.OK), (334, Level.WARN), (500, Level.BAD)])

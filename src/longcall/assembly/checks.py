@@ -16,7 +16,7 @@ from longcall.assembly.engine import open_files
 from longcall.assembly.google import cloud_tasks, google
 from longcall.core.attempt import Outcome
 from longcall.core.checkup import Finding, Level, Share, clock_finding, files_finding, queue_findings
-from longcall.core.errors import LongcallError, NotFoundError
+from longcall.core.errors import LongcallError, NotFoundError, UnavailableError
 from longcall.core.request import Limits
 from longcall.core.target import TargetRules, known_limit
 from longcall.core.task import MAX_ATTEMPT, HttpRequest
@@ -64,8 +64,10 @@ async def store(settings: Settings) -> Finding:
                 return await asyncio.to_thread(_sqlite, Path(where.removeprefix("sqlite:///")))
             async with open_store(where, SystemClock().now, migrate=False) as opened:
                 await opened.ping()
-    except LongcallError as error:
+    except UnavailableError as error:
         return Finding("store", Level.BAD, str(error), "see LONGCALL_STORE, and whether the server runs and lets this machine in")
+    except LongcallError as error:
+        return Finding("store", Level.BAD, str(error))  # which says what to do
     except TimeoutError:
         return Finding(
             "store", Level.BAD, f"no answer within {PATIENCE:g} s", "see LONGCALL_STORE, and whether the server lets this machine in"
@@ -203,12 +205,23 @@ def budget(settings: Settings, target: str | None) -> list[Share]:
     """Every limit that a call has to fit into, as far as it is known here; the shortest wins."""
     over_http, detached = bool(settings.dispatch_url), settings.when_full == "detach"
     queue = parse_duration(HTTP_DEADLINE if over_http else APP_ENGINE_DEADLINE).total_seconds()
-    after = "dispatches are HTTP tasks; when it passes, the call goes on" if over_http else "dispatches are App Engine tasks"
-    shares = [Share("queue", queue, f"{after}")]
+    after = (
+        "dispatches are HTTP tasks; when it passes, the call goes on"
+        if over_http
+        else "dispatches are App Engine tasks, held while their calls run"
+    )
+    shares = [Share("queue", queue, after, cuts=not (over_http or detached))]
     if settings.app_engine:
-        shares.append(Share("host", 86400.0, "App Engine on basic or manual scaling; 600 s on automatic scaling"))
+        shares.append(Share("host", 86400.0, "App Engine on basic or manual scaling; 600 s on automatic scaling", cuts=not detached))
     elif environment().get("K_SERVICE"):
-        shares.append(Share("host", None if detached else 300.0, "Cloud Run's default, 3600 s at most; a detached call outlives it"))
+        shares.append(
+            Share(
+                "host",
+                300.0,
+                "Cloud Run ends a request after 300 s by default and 3600 s at most; a detached call outlives it",
+                cuts=not detached,
+            )
+        )
     else:
         shares.append(Share("host", None, "no limit is known of where this runs; a proxy before it may have one"))
     shares.append(Share("policy", MAX_ATTEMPT.total_seconds(), "attemptTimeout, at most and by default"))

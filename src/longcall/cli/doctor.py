@@ -16,7 +16,7 @@ from rich.text import Text
 from longcall.cli.ends import OUT_OF_REACH, USAGE, ending
 from longcall.cli.show import now
 from longcall.cli.up import fail, read_settings
-from longcall.core.checkup import Finding, Level, Share, call_finding, held
+from longcall.core.checkup import Finding, Level, Share, budget_finding, call_finding, held
 from longcall.core.errors import LongcallError
 from longcall.core.text import span_text
 
@@ -91,6 +91,7 @@ class _Report:
             length = "-" if each.seconds is None else f"{each.seconds:.0f} s"
             self._line(Text.assemble(" " * 5, f"{each.whose:<10}{length:>10}  ", (each.says, "dim")))
         self._line(Text())
+        self.tell([budget_finding(shares)])
 
     def call(self, outcome: "Outcome", hold: timedelta) -> None:
         self._json["held"] = held(outcome)

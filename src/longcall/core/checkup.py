@@ -1,6 +1,6 @@
 """What `longcall doctor` makes of what it found: each finding is a level, a sentence, and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,11 +37,24 @@ class Finding:
 
 
 class Share(NamedTuple):
-    """One limit that a call has to fit into; `seconds` None where no limit is known."""
+    """One limit that a call has to fit into; `seconds` None where no limit is known. `cuts`: whether it ends the call when it passes."""
 
     whose: str
     seconds: float | None
     says: str
+    cuts: bool = True
+
+
+def budget_finding(shares: Sequence[Share]) -> Finding:
+    """Which limit ends a call first; Longcall's own is that of the policy, and any shorter one is a warning."""
+    known = [(each.seconds, each) for each in shares if each.seconds is not None and each.cuts]
+    longest, first = max(seconds for seconds, _ in known), min(known, key=lambda each: each[0])[1]
+    says = f"a call lasts {first.seconds:.0f} s at most, by the limit of the {first.whose}"
+    if first.seconds == longest or first.whose == "policy":
+        return Finding("limits", Level.OK, says)
+    return Finding(
+        "limits", Level.WARN, f"{says}: {first.says}", "docs/limits.md says where it is raised; or give calls an attemptTimeout below it"
+    )
 
 
 def queue_findings(name: str, full: str, queue: Mapping[str, Any], *, control: bool, room: int) -> list[Finding]:
@@ -153,7 +166,8 @@ def call_finding(outcome: Outcome, hold: timedelta) -> Finding:
     trouble, lasted = outcome.trouble, _lasted(outcome)
     if outcome.how is not Break.DISCONNECTED or lasted is None:
         return Finding("target", Level.BAD, f"{outcome.name}: {trouble.message}", trouble.hint or "")
-    silent = f"closed after {_seconds(lasted)} without a byte" if trouble.code in {"CLOSED", "RESET"} else trouble.message
+    ways = {"CLOSED": "closed", "RESET": "reset"}
+    silent = f"{ways[trouble.code]} after {_seconds(lasted)} without an answer" if trouble.code in ways else trouble.message
     return Finding("target", Level.BAD, f"{silent}: {_looks_like(lasted, trouble.hint)}", "docs/limits.md says where each limit is raised")
 
 
