@@ -198,6 +198,11 @@ def environment() -> Mapping[str, str]:
     return os.environ  # noqa: TID251 — this is the module that reads it
 
 
+def names(environ: Mapping[str, str] = os.environ) -> list[str]:  # noqa: TID251 — as above
+    """The LONGCALL_* variables that are set, without their values."""
+    return sorted(PREFIX + name for name in _given(environ))
+
+
 def references(environ: Mapping[str, str] = os.environ) -> frozenset[str]:  # noqa: TID251 — as above
     """Every `sm://…` that stands for a setting's value: a secret that lies in Secret Manager."""
     return frozenset(value for name, value in _given(environ).items() if name in _READERS and value.startswith(SECRET_MANAGER))

@@ -39,7 +39,7 @@ def test_client_commands_need_no_parts(command: tuple[str, ...]) -> None:
     assert "nothing answers at http://127.0.0.1:9" in ended.stderr
 
 
-@pytest.mark.parametrize(("command", "parts"), [("up", "all"), ("demo", "all"), ("queue", "queue")])
+@pytest.mark.parametrize(("command", "parts"), [("up", "all"), ("demo", "all"), ("doctor", "all"), ("queue", "queue")])
 def test_server_commands_say_what_is_missing(command: str, parts: str) -> None:
     """One sentence with the way to install it, and exit code 2."""
     ended = light(command)

@@ -73,7 +73,7 @@ async def runner(host: str, port: int, settings: Settings, stopping: Stopping, i
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(server.listen(host, port))
         url = f"http://{host}:{listening.getsockname()[1]}"
-        settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or _beside(settings.store))
+        settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or beside(settings.store))
         engine = await open_engine(stack, settings, await google(stack, settings.impersonate))
         api = engine.api()
         await stack.enter_async_context(server.serve(engine.web(api, issuers), listening))
@@ -154,7 +154,7 @@ async def _laptop_tokens(stack: AsyncExitStack, settings: Settings, embedded: "E
     return await stack.enter_async_context(Tokens.open(LocalIssuer(embedded.issuer.id_token, now), now, implied=False))
 
 
-def _beside(store: str) -> str:
+def beside(store: str) -> str:
     """Where bodies lie when it is not said: beside the SQLite file. Raises CallerMistake for any other store."""
     if not store.startswith("sqlite:"):
         raise CallerMistake("LONGCALL_BODIES is not set: only beside a SQLite file is it known where large bodies lie")

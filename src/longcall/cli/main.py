@@ -9,6 +9,7 @@ import typer
 from longcall import __version__
 from longcall.cli import changes, serving, tasks
 from longcall.cli.demo import demo
+from longcall.cli.doctor import doctor
 from longcall.cli.embedded import queue
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
@@ -59,6 +60,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="On this machine")(queue)
     app.command(rich_help_panel="On this machine")(keygen)
     app.command(rich_help_panel="On this machine")(migrate)
+    app.command(rich_help_panel="On this machine")(doctor)
     app.command(rich_help_panel="Tasks")(tasks.submit)
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)

@@ -51,20 +51,26 @@ def up(
 def server_settings() -> "Settings":
     """Read the settings and set up logs; ends the command when the server's parts are missing or a setting is wrong."""
     try:
+        settings = read_settings()
+    except LongcallError as error:
+        raise fail(str(error), OUT_OF_REACH) from None
+    from longcall.telemetry import set_up_logs  # noqa: PLC0415 — the server's parts are not in the light install
+
+    set_up_logs(settings.log_format, on_google=settings.app_engine, project=settings.project)
+    return settings
+
+
+def read_settings() -> "Settings":
+    """Read the settings; ends the command when the server's parts are missing. Raises CallerMistake, UnavailableError."""
+    try:
         import uvloop  # noqa: PLC0415 — the server's parts are not in the light install
 
         from longcall import assembly  # noqa: PLC0415 — as above
         from longcall.settings import read, references  # noqa: PLC0415 — as above
-        from longcall.telemetry import set_up_logs  # noqa: PLC0415 — as above
     except ModuleNotFoundError as error:
         raise fail(f"{error.name} is not installed; {MISSING}", USAGE) from None
-    try:
-        asked = references()
-        settings = read(secrets=uvloop.run(assembly.read_secrets(asked)) if asked else {})
-    except LongcallError as error:
-        raise fail(str(error), OUT_OF_REACH) from None
-    set_up_logs(settings.log_format, on_google=settings.app_engine, project=settings.project)
-    return settings
+    asked = references()
+    return read(secrets=uvloop.run(assembly.read_secrets(asked)) if asked else {})
 
 
 def serve(work: "Coroutine[object, object, None]") -> None:

@@ -41,13 +41,17 @@ def host(url: str) -> str:
         return ""
 
 
+def known_limit(url: str) -> tuple[str, timedelta] | None:
+    """What is known of the limit that the target's host has, and its default; None where nothing is."""
+    return next((known for suffix, known in _LIMITS.items() if host(url).endswith(suffix)), None)
+
+
 def warnings(spec: TaskSpec) -> list[str]:
     """Say where the target's own limit is known to be shorter than what was asked for: the target's limit wins."""
-    return [
-        f"{said}: raise the target's own limit to what attemptTimeout asks for, or it ends the call first"
-        for suffix, (said, limit) in _LIMITS.items()
-        if host(spec.request.url).endswith(suffix) and spec.attempt_timeout > limit
-    ]
+    known = known_limit(spec.request.url)
+    if known is None or spec.attempt_timeout <= known[1]:
+        return []
+    return [f"{known[0]}: raise the target's own limit to what attemptTimeout asks for, or it ends the call first"]
 
 
 @dataclass(frozen=True, slots=True)

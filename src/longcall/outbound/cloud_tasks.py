@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import aiohttp
 
 from longcall.core.errors import UnavailableError
 from longcall.core.messages import Message, message_to_json
 from longcall.core.text import bytes_text, time_text
-from longcall.core.wire import dumps
+from longcall.core.wire import dumps, loads
 
 WRITE_LIMIT = 5.0  # seconds
 # The most a task may have. When an HTTP task's passes, the queue stops listening, and the call goes on.
@@ -28,6 +29,19 @@ class HttpDispatch:
 
     url: str
     service_account: str
+
+
+class Seen(NamedTuple):
+    """A queue in Cloud Tasks' JSON, None where there is none of that name; and the server's `Date`, empty where it gives none."""
+
+    queue: dict[str, Any] | None
+    date: str
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: bytes
+    date: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,18 @@ class CloudTasks:
         """Read the queue. Raises UnavailableError when it does not answer or is not there."""
         await self._ask("GET", queue)
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None, fine: HTTPStatus = HTTPStatus.OK) -> None:
+    async def read(self, queue: str) -> Seen:
+        """The queue as the server shows it. Raises UnavailableError when it does not answer."""
+        answer = await self._ask("GET", queue, fine=HTTPStatus.NOT_FOUND)
+        try:
+            shown = loads(answer.body) if answer.status == HTTPStatus.OK else None
+        except ValueError as error:
+            raise UnavailableError(f"what answers at {self.endpoint} is no queue: {error}") from error
+        if shown is not None and not isinstance(shown, dict):
+            raise UnavailableError(f"what answers at {self.endpoint} is no queue: it gave no JSON object")
+        return Seen(shown, answer.date)
+
+    async def _ask(self, method: str, path: str, body: bytes | None = None, fine: HTTPStatus = HTTPStatus.OK) -> _Answer:
         url = f"{self.endpoint}/v2/{path}"
         headers = {"Content-Type": "application/json"} if body else {}
         if self.authorize is not None:
@@ -79,5 +104,6 @@ class CloudTasks:
             async with self.session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
                 if response.status not in {HTTPStatus.OK, fine}:
                     raise UnavailableError(f"the queue answered {response.status} to {method} {path}: {(await response.text())[:500]}")
+                return _Answer(response.status, await response.read(), response.headers.get("Date", ""))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(f"the queue at {self.endpoint} does not answer: {str(error) or type(error).__name__}") from error

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
@@ -44,6 +45,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def schema_of(path: Path) -> tuple[int, int]:
+    """The schema that a file has, and the newest one this release knows; nothing is written. Raises UnavailableError."""
+    # Without a log beside it nobody has it open, and SQLite is not to make one.
+    log = path.with_name(f"{path.name}-wal")
+    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", timeout=LOCK_PATIENCE, uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema")
+            return connection.execute("PRAGMA user_version").fetchone()[0], max(dict(_steps()))
+    except (OSError, sqlite3.Error) as error:
+        raise UnavailableError(f"SQLite file {path} can't be read: {error}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
