@@ -202,6 +202,13 @@ async def test_a_wrong_setting(longcall: Run, tmp_path: Path) -> None:
     assert SECRET not in ended.out
 
 
+async def test_a_host_that_ends_calls(longcall: Run, up: Service) -> None:
+    """On Cloud Run its limit comes first, which is a warning, and detached calls outlive it."""
+    for when_full, level in (("refuse", "warn"), ("detach", "ok")):
+        ended = await longcall("doctor", "--json", **_settings(up.data, up.rest, WHEN_FULL=when_full), K_SERVICE="longcall")
+        assert (ended.code, _levels(ended)["limits"]) == (0, level)
+
+
 async def test_tokens(longcall: Run, tmp_path: Path) -> None:
     """On Google Cloud a token is minted, and not shown; without a service account it is said what is missing."""
     server = Metadata(lambda: datetime.now(UTC))  # noqa: TID251 — the command goes by the machine's own clock

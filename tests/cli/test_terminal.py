@@ -37,8 +37,9 @@ class Screen:
 def on_terminal(up: Service) -> Callable[..., Awaitable[Screen]]:
     """Run `longcall …` on a terminal of its own, 100 columns wide."""
 
-    def run(*arguments: str) -> Screen:
-        environ = {**os.environ, "LONGCALL_URL": up.api, "COLUMNS": "100", "TERM": "xterm-256color", "NO_COLOR": ""}  # noqa: TID251 — a test gives its environment on
+    def run(*arguments: str, **more: str) -> Screen:
+        known = {"LONGCALL_URL": up.api, "COLUMNS": "100", "TERM": "xterm-256color", "NO_COLOR": ""}
+        environ = {**os.environ, **known, **more}  # noqa: TID251 — a test gives its environment on
         terminal, theirs = pty.openpty()
         command = [sys.executable, "-m", "longcall", *arguments]
         with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as process:
@@ -49,7 +50,7 @@ def on_terminal(up: Service) -> Callable[..., Awaitable[Screen]]:
         os.close(terminal)
         return Screen(shown.decode(), process.returncode)
 
-    return lambda *arguments: asyncio.to_thread(run, *arguments)
+    return lambda *arguments, **more: asyncio.to_thread(run, *arguments, **more)
 
 
 def _read(terminal: int) -> bytes:
@@ -132,3 +133,20 @@ async def test_what_is_no_text_does_not_reach_the_terminal(on_terminal: Callable
     screen = await on_terminal("submit", (await serve(image)).url, "--wait")
     assert screen.code == 0
     assert "the answer is no text (200, image/png, 256 bytes)" in screen.text
+
+
+async def test_doctor_shows_how_long_it_holds(on_terminal: Callable[..., Awaitable[Screen]], up: Service, serve: Start) -> None:
+    """Levels have their colours, and a live line stands while the call is held, and goes."""
+
+    async def silent(line: Line) -> None:
+        await line.request()
+        await line.gone()
+
+    target = await serve(silent)
+    store = f"sqlite:///{up.data / 'longcall.db'}"
+    settings = {"LONGCALL_STORE": store, "LONGCALL_QUEUE_ENDPOINT": up.rest, "LONGCALL_ALLOW_PRIVATE_TARGETS": "true"}
+    screen = await on_terminal("doctor", "--target", target.url, "--hold", "2", **settings)
+    assert screen.code == 0
+    assert "\x1b[32mok" in screen.raw
+    assert "held for 1." in screen.text
+    assert screen.text.rstrip().endswith("the line stood for 2.0 s without an end, and nothing cut it")

@@ -129,7 +129,7 @@ async def queue_of(settings: Settings, name: str, full: str, seen: list[Seen]) -
             found = await (await cloud_tasks(stack, settings)).read(full)
     except (LongcallError, TimeoutError) as error:
         todo = "see LONGCALL_QUEUE_ENDPOINT, and " + (
-            "roles/cloudtasks.viewer" if where == "Cloud Tasks" else "whether it runs: longcall queue"
+            "roles/cloudtasks.viewer" if where == "Cloud Tasks" else "whether it runs: longcall up, or longcall queue"
         )
         return [Finding(name, Level.BAD, str(error) or f"{where} does not answer within {PATIENCE:g} s", todo)]
     seen.append(found)

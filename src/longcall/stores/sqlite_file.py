@@ -48,7 +48,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def schema_of(path: Path) -> tuple[int, int]:
-    """The schema that a file has, and the newest one this release knows; nothing is written. Raises UnavailableError."""
+    """The schema that a file has, and the newest one this release knows. Nothing is written to it or its log. Raises UnavailableError."""
     # Without a log beside it nobody has it open, and SQLite is not to make one.
     log = path.with_name(f"{path.name}-wal")
     how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
