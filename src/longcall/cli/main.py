@@ -12,6 +12,7 @@ from longcall.cli.demo import demo
 from longcall.cli.embedded import queue
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
+from longcall.cli.logs import logs
 from longcall.cli.migrate import migrate
 from longcall.cli.up import up
 from longcall.cli.watch import watch
@@ -62,6 +63,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="Tasks")(tasks.submit)
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)
+    app.command(rich_help_panel="Tasks")(logs)
     app.command("list", rich_help_panel="Tasks")(tasks.list_tasks)
     app.command(rich_help_panel="Tasks")(watch)
     app.command(rich_help_panel="Tasks")(changes.cancel)
