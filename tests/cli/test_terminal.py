@@ -14,7 +14,7 @@ import pytest
 from longcall import AsyncLongcall
 from longcall.sdk.server import new_id
 from tests.sdk.service import Service
-from tests.sdk.states import bring
+from tests.sdk.states import bring, in_a_week
 from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
@@ -37,19 +37,20 @@ class Screen:
 def on_terminal(up: Service) -> Callable[..., Awaitable[Screen]]:
     """Run `longcall …` on a terminal of its own, 100 columns wide."""
 
-    def run(*arguments: str) -> Screen:
+    def run(*arguments: str, typed: bytes = b"") -> Screen:
         environ = {**os.environ, "LONGCALL_URL": up.api, "COLUMNS": "100", "TERM": "xterm-256color", "NO_COLOR": ""}  # noqa: TID251 — a test gives its environment on
         terminal, theirs = pty.openpty()
         command = [sys.executable, "-m", "longcall", *arguments]
         with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as process:
             os.close(theirs)
+            os.write(terminal, typed)
             shown = b""
             while chunk := _read(terminal):
                 shown += chunk
         os.close(terminal)
         return Screen(shown.decode(), process.returncode)
 
-    return lambda *arguments: asyncio.to_thread(run, *arguments)
+    return lambda *arguments, **options: asyncio.to_thread(run, *arguments, **options)
 
 
 def _read(terminal: int) -> bytes:
@@ -120,6 +121,20 @@ async def test_what_is_overdue_is_a_table(on_terminal: Callable[..., Awaitable[S
         await client.requeue()
         await client.wait(told, "10s")
     assert (await on_terminal("requeue")).text == "nothing is overdue\n"
+
+
+@pytest.mark.parametrize(("typed", "code", "said"), [(b"y\n", 0, "2 of 2 tasks run again"), (b"n\n", 1, "nothing was changed")])
+async def test_many_are_asked_about(on_terminal: Callable[..., Awaitable[Screen]], up: Service, typed: bytes, code: int, said: str) -> None:
+    """Which, and how many; only a yes changes anything, with a bar while it lasts."""
+    run = new_id()
+    async with AsyncLongcall(up.api) as client:
+        made = await client.submit_many([{"url": "http://127.0.0.1:9/", "labels": {"run": run}, "schedule_time": in_a_week()}] * 2)
+        screen = await on_terminal("retry", "--state", "scheduled", "--label", f"run={run}", typed=typed)
+        left = [each.id async for each in client.list(state="SCHEDULED", label=f"run:{run}")]
+    assert (screen.code, "Run 2 tasks again? [y/n] (n)" in screen.text, said in screen.text) == (code, True, True)
+    assert all(f"{each.id}  SCHEDULED  POST" in screen.text for each in made)
+    assert len(left) == (0 if code == 0 else 2)
+    assert ("running again" in screen.text) == (code == 0)
 
 
 async def test_what_is_no_text_does_not_reach_the_terminal(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
