@@ -147,3 +147,15 @@ async def test_what_is_no_text_does_not_reach_the_terminal(on_terminal: Callable
     screen = await on_terminal("submit", (await serve(image)).url, "--wait")
     assert screen.code == 0
     assert "the answer is no text (200, image/png, 256 bytes)" in screen.text
+
+
+async def test_logs_are_lines_to_read(on_terminal: Callable[..., Awaitable[Screen]], serve: Start, up: Service) -> None:
+    """The local time, the event in its colour, and what is known; each stays one line."""
+    task_id = await bring(up.api, serve, "FAILED")
+    screen = await on_terminal("logs", task_id)
+    assert screen.code == 0
+    lines = screen.text.splitlines()
+    assert [line.split()[2] for line in lines] == ["task.accepted", "attempt.started", "attempt.settled", "task.finished"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  attempt\.started +attempt=1 runner=\S+", lines[1])
+    assert 'why="the target answered 500"' in lines[2]
+    assert "\x1b[" in screen.raw

@@ -36,10 +36,13 @@ def retry(  # noqa: PLR0913 — each is an option that people can give
     url: options.Url = None,
     token: options.Token = None,
 ) -> None:
-    """Run a failed or cancelled task again, or a waiting one now; or all that --state, --label, --host, --reason and --since pick.
+    """Run a task again that has failed.
 
-    Its attempts are counted afresh, and its history is kept. --wait waits for its end, and prints the target's answer. Of many, those that
-    failed, unless --state says otherwise; they are asked about first, and exit code 1 says that one could not be run again.
+    Or one that was cancelled, or one that waits, now. Its attempts are counted afresh, and its history is kept. --wait waits for its end,
+    and prints the target's answer.
+
+    Without an id, all that --state (failed when not given), --label, --host, --reason and --since pick are run again. They are shown and
+    asked about first. Exit code 1: one of them could not be run again.
     """
     follow = Follow(task_id, url) if task_id else None
     with ending(follow), Longcall(url, token) as client:
