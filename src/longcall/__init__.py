@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from longcall.sdk.async_client import AsyncLongcall
     from longcall.sdk.client import Longcall, Task
     from longcall.sdk.cloud_task import cloud_task
-    from longcall.sdk.errors import NoResponseError, OutOfReachError, TaskCancelled, TaskFailed, WaitTimeout
+    from longcall.sdk.errors import (
+        NoResponseError,
+        NotAllSubmittedError,
+        NotSubmitted,
+        OutOfReachError,
+        TaskCancelled,
+        TaskFailed,
+        WaitTimeout,
+    )
+    from longcall.sdk.options import NewTask
     from longcall.sdk.view import Requeued, Told
 
 __version__ = "0.1.0"
@@ -32,8 +41,11 @@ __all__ = [
     "InvalidArgumentError",
     "Longcall",
     "LongcallError",
+    "NewTask",
     "NoResponseError",
+    "NotAllSubmittedError",
     "NotFoundError",
+    "NotSubmitted",
     "OAuthToken",
     "OidcToken",
     "OutOfReachError",
@@ -59,8 +71,11 @@ _HOMES = {
     "InvalidArgumentError": "core.errors",
     "Longcall": "sdk.client",
     "LongcallError": "core.errors",
+    "NewTask": "sdk.options",
     "NoResponseError": "sdk.errors",
+    "NotAllSubmittedError": "sdk.errors",
     "NotFoundError": "core.errors",
+    "NotSubmitted": "sdk.errors",
     "OAuthToken": "core.task",
     "OidcToken": "core.task",
     "OutOfReachError": "sdk.errors",

@@ -31,7 +31,10 @@ def test_help_needs_no_parts() -> None:
     assert "submit" in shown.stdout
 
 
-@pytest.mark.parametrize("command", [("list",), ("submit", "http://a", "--wait"), ("retry", "x", "--wait"), ("watch",)])
+@pytest.mark.parametrize(
+    "command",
+    [("list",), ("submit", "http://a", "--wait"), ("retry", "x", "--wait"), ("watch",), ("logs", "x"), ("retry", "--label", "a=b")],
+)
 def test_client_commands_need_no_parts(command: tuple[str, ...]) -> None:
     """They come as far as the server, which is not there."""
     ended = light(*command, "--url", "http://127.0.0.1:9")

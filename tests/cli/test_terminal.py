@@ -14,7 +14,7 @@ import pytest
 from longcall import AsyncLongcall
 from longcall.sdk.server import new_id
 from tests.sdk.service import Service
-from tests.sdk.states import bring
+from tests.sdk.states import bring, in_a_week
 from tests.target import Line, Serve, Target, well_behaved
 
 Start = Callable[[Serve], Awaitable[Target]]
@@ -37,20 +37,21 @@ class Screen:
 def on_terminal(up: Service) -> Callable[..., Awaitable[Screen]]:
     """Run `longcall …` on a terminal of its own, 100 columns wide."""
 
-    def run(*arguments: str, **more: str) -> Screen:
+    def run(*arguments: str, typed: bytes = b"", **more: str) -> Screen:
         known = {"LONGCALL_URL": up.api, "COLUMNS": "100", "TERM": "xterm-256color", "NO_COLOR": ""}
         environ = {**os.environ, **known, **more}  # noqa: TID251 — a test gives its environment on
         terminal, theirs = pty.openpty()
         command = [sys.executable, "-m", "longcall", *arguments]
         with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as process:
             os.close(theirs)
+            os.write(terminal, typed)
             shown = b""
             while chunk := _read(terminal):
                 shown += chunk
         os.close(terminal)
         return Screen(shown.decode(), process.returncode)
 
-    return lambda *arguments, **more: asyncio.to_thread(run, *arguments, **more)
+    return lambda *arguments, **options: asyncio.to_thread(run, *arguments, **options)
 
 
 def _read(terminal: int) -> bytes:
@@ -123,6 +124,20 @@ async def test_what_is_overdue_is_a_table(on_terminal: Callable[..., Awaitable[S
     assert (await on_terminal("requeue")).text == "nothing is overdue\n"
 
 
+@pytest.mark.parametrize(("typed", "code", "said"), [(b"y\n", 0, "2 of 2 tasks run again"), (b"n\n", 1, "nothing was changed")])
+async def test_many_are_asked_about(on_terminal: Callable[..., Awaitable[Screen]], up: Service, typed: bytes, code: int, said: str) -> None:
+    """Which, and how many; only a yes changes anything, with a bar while it lasts."""
+    run = new_id()
+    async with AsyncLongcall(up.api) as client:
+        made = await client.submit_many([{"url": "http://127.0.0.1:9/", "labels": {"run": run}, "schedule_time": in_a_week()}] * 2)
+        screen = await on_terminal("retry", "--state", "scheduled", "--label", f"run={run}", typed=typed)
+        left = [each.id async for each in client.list(state="SCHEDULED", label=f"run:{run}")]
+    assert (screen.code, "Run 2 tasks again? [y/n] (n)" in screen.text, said in screen.text) == (code, True, True)
+    assert all(f"{each.id}  SCHEDULED  POST" in screen.text for each in made)
+    assert len(left) == (0 if code == 0 else 2)
+    assert ("running again" in screen.text) == (code == 0)
+
+
 async def test_what_is_no_text_does_not_reach_the_terminal(on_terminal: Callable[..., Awaitable[Screen]], serve: Start) -> None:
     """Bytes are for files."""
 
@@ -150,3 +165,15 @@ async def test_doctor_shows_how_long_it_holds(on_terminal: Callable[..., Awaitab
     assert "\x1b[32mok" in screen.raw
     assert "held for 1." in screen.text
     assert screen.text.rstrip().endswith("the line stood for 2.0 s without an end, and nothing cut it")
+
+
+async def test_logs_are_lines_to_read(on_terminal: Callable[..., Awaitable[Screen]], serve: Start, up: Service) -> None:
+    """The local time, the event in its colour, and what is known; each stays one line."""
+    task_id = await bring(up.api, serve, "FAILED")
+    screen = await on_terminal("logs", task_id)
+    assert screen.code == 0
+    lines = screen.text.splitlines()
+    assert [line.split()[2] for line in lines] == ["task.accepted", "attempt.started", "attempt.settled", "task.finished"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  attempt\.started +attempt=1 runner=\S+", lines[1])
+    assert 'why="the target answered 500"' in lines[2]
+    assert "\x1b[" in screen.raw

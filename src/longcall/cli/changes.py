@@ -1,6 +1,7 @@
 """The client commands that change what goes on: cancel, retry, requeue."""
 
-from longcall.cli import options, show
+from longcall.cli import flags, options, show
+from longcall.cli.again import retry_all
 from longcall.cli.ends import Follow, ending, say
 from longcall.cli.finish import finish
 from longcall.core.task import State
@@ -21,21 +22,41 @@ def cancel(task_id: options.TaskId, *, as_json: options.AsJson = False, url: opt
             say(_cancelled(task))
 
 
-def retry(
-    task_id: options.TaskId,
+def retry(  # noqa: PLR0913 — each is an option that people can give
+    task_id: options.OneOrPicked = None,
     *,
+    state: options.States = None,
+    label: options.Label = None,
+    host: options.Host = None,
+    reason: options.Reason = None,
+    since: options.Since = None,
+    yes: options.Yes = False,
     wait: options.ToTheEnd = False,
     as_json: options.AsJson = False,
     url: options.Url = None,
     token: options.Token = None,
 ) -> None:
-    """Run a failed or cancelled task again, or a waiting one now.
+    """Run a task again that has failed.
 
-    Its attempts are counted afresh, and its history is kept. --wait waits for its end, and prints the target's answer.
+    Or one that was cancelled, or one that waits, now. Its attempts are counted afresh, and its history is kept. --wait waits for its end,
+    and prints the target's answer.
+
+    Without an id, all that --state (failed when not given), --label, --host, --reason and --since pick are run again. They are shown and
+    asked about first. Exit code 1: one of them could not be run again.
     """
-    follow = Follow(task_id, url)
+    follow = Follow(task_id, url) if task_id else None
     with ending(follow), Longcall(url, token) as client:
-        task = client.retry(task_id)
+        picking = bool(state or label or host or reason or since)
+        if follow is None:
+            if not picking:
+                raise flags.wrong("ID", "give a task's id, or pick tasks with --state, --label, --host, --reason or --since")
+            if wait:
+                raise flags.wrong("--wait", "it waits for one task: `longcall watch` follows many")
+            retry_all(client, flags.parse_filters(state, label, host, reason, since), yes=yes, as_json=as_json)
+            return
+        if picking:
+            raise flags.wrong("ID", "give either a task's id or options that pick tasks")
+        task = client.retry(follow.task_id)
         if wait:
             finish(client, task, None, as_json=as_json)
         elif as_json:

@@ -12,6 +12,7 @@ from longcall.core.retry import RETRYABLE_BREAKS, Jitter, RetryPolicy, is_retrya
 from longcall.core.task import State
 from longcall.core.text import human_duration
 from longcall.core.wire import loads
+from longcall.sdk.messages import Filters
 
 Value = TypeVar("Value")
 
@@ -88,6 +89,17 @@ def parse_state(text: str) -> str:
         near = difflib.get_close_matches(text.lower(), known, n=1)
         raise wrong("--state", f"there is no {text!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"))
     return name
+
+
+def parse_filters(states: Iterable[str] | None, label: str | None, host: str | None, reason: str | None, since: str | None) -> Filters:
+    """Read what picks tasks."""
+    return {
+        "state": [parse_state(each) for each in states or ()],
+        "label": parse_filter(label) if label else None,
+        "host": host,
+        "reason": reason,
+        "created_after": since,
+    }
 
 
 def read_data(text: str) -> Data:

@@ -5,14 +5,17 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.completion import get_completion_inspect_parameters
 
 from longcall import __version__
 from longcall.cli import changes, serving, tasks
+from longcall.cli.completion import completion
 from longcall.cli.demo import demo
 from longcall.cli.doctor import doctor
 from longcall.cli.embedded import queue
 from longcall.cli.ends import FAILED, OUT_OF_REACH, USAGE, say
 from longcall.cli.keys import keygen
+from longcall.cli.logs import logs
 from longcall.cli.migrate import migrate
 from longcall.cli.up import up
 from longcall.cli.watch import watch
@@ -53,6 +56,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    get_completion_inspect_parameters()  # lets Typer answer `longcall completion`'s scripts, without its two options in our help
     app.callback()(_program)
     app.command(rich_help_panel="On this machine")(up)
     app.command(rich_help_panel="On this machine")(demo)
@@ -61,9 +65,11 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="On this machine")(keygen)
     app.command(rich_help_panel="On this machine")(migrate)
     app.command(rich_help_panel="On this machine")(doctor)
+    app.command(rich_help_panel="On this machine")(completion)
     app.command(rich_help_panel="Tasks")(tasks.submit)
     app.command(rich_help_panel="Tasks")(tasks.status)
     app.command(rich_help_panel="Tasks")(tasks.wait)
+    app.command(rich_help_panel="Tasks")(logs)
     app.command("list", rich_help_panel="Tasks")(tasks.list_tasks)
     app.command(rich_help_panel="Tasks")(watch)
     app.command(rich_help_panel="Tasks")(changes.cancel)

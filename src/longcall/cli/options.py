@@ -10,6 +10,7 @@ Url = Annotated[
 Token = Annotated[str | None, typer.Option("--token", metavar="TOKEN", help="The server's token; else LONGCALL_TOKEN.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: one line a task.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+OneOrPicked = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's id; without it, all that the options pick.")]
 TaskIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these tasks, up to their ends.")]
 
 Target = Annotated[str, typer.Argument(metavar="URL", help="What to call.")]
@@ -37,6 +38,7 @@ ToTheEnd = Annotated[bool, typer.Option("--wait", help="Wait for the end, and pr
 WaitTime = Annotated[str | None, typer.Option(metavar="TIME", help="How long to wait, like 10m; the task goes on.")]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be queued.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before many are run again.")]
 
 States = Annotated[list[str] | None, typer.Option("--state", metavar="STATE", help="Only in this state, like running; can be repeated.")]
 Label = Annotated[str | None, typer.Option(metavar="NAME=VALUE", help="Only with this label, like team=ml.")]

@@ -8,7 +8,7 @@ from longcall.cli.ends import Follow, ending, say
 from longcall.cli.finish import finish
 from longcall.core.errors import NotFoundError
 from longcall.sdk.client import Longcall, Task
-from longcall.sdk.messages import MAX_PAGE, Filters
+from longcall.sdk.messages import MAX_PAGE
 from longcall.sdk.options import TaskOptions, span
 from longcall.sdk.server import new_id
 
@@ -100,13 +100,7 @@ def list_tasks(  # noqa: PLR0913 — each is an option that people can give
 ) -> None:
     """List tasks, newest first."""
     with ending(), Longcall(url, token) as client:
-        filters: Filters = {
-            "state": [flags.parse_state(each) for each in state or ()],
-            "host": host,
-            "reason": reason,
-            "created_after": since,
-        }
-        filters |= {"label": flags.parse_filter(label) if label else None, "page_size": min(limit, MAX_PAGE)}
+        filters = flags.parse_filters(state, label, host, reason, since) | {"page_size": min(limit, MAX_PAGE)}
         tasks = itertools.islice(client.list(**filters), limit)
         if not as_json:
             show.print_list(tasks)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -14,8 +14,9 @@ from longcall.core.errors import LongcallError
 from longcall.core.wire import Json
 from longcall.sdk.errors import NoResponseError
 from longcall.sdk.listening import Away, Listening
+from longcall.sdk.many import AT_ONCE, Many, Progress
 from longcall.sdk.messages import Answer, Broken, Filters, Request, Watched, body_request
-from longcall.sdk.options import Duration, Moment, TaskOptions
+from longcall.sdk.options import Duration, Moment, NewTask, TaskOptions
 from longcall.sdk.server import Server, answer_of, broken_of, new_id
 from longcall.sdk.talk import Talks
 from longcall.sdk.tries import Talk, trouble_of
@@ -91,6 +92,20 @@ class AsyncLongcall:
     ) -> AsyncTask:
         """As `Longcall.submit`."""
         return await self._drive(self._talks.submit(id or new_id(), url, schedule_time, options))
+
+    async def submit_many(
+        self, requests: Iterable[NewTask], *, at_once: int = AT_ONCE, progress: Progress | None = None
+    ) -> tuple[AsyncTask, ...]:
+        """As `Longcall.submit_many`."""
+        many = Many(requests, at_once, self._talks)
+        senders = [asyncio.ensure_future(self._send_many(many, progress)) for _ in range(min(at_once, len(many.requests)))]
+        try:
+            await asyncio.gather(*senders)
+        finally:
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+        return many.tasks()
 
     async def get(self, id: str) -> AsyncTask:  # noqa: A002 — the API's own word
         """Read a task. Raises NotFoundError."""
@@ -182,6 +197,15 @@ class AsyncLongcall:
                 request = talk.send(await self._send(request))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return] # a generator's return value comes as Any
+
+    async def _send_many(self, many: Many[AsyncTask], progress: Progress | None) -> None:
+        while sending := many.take():
+            try:
+                many.came(sending, await self._drive(sending.talk))
+            except LongcallError as error:
+                many.failed(sending, error)
+            if progress:
+                progress(many.done, len(many.requests))
 
     async def _listen(self, listening: Listening[AsyncTask]) -> AsyncIterator[AsyncTask]:
         while listening.goes_on():

@@ -1,7 +1,8 @@
 """The client for programs without asyncio. What is no I/O is in messages.py, tries.py, waiting.py and talk.py, which both clients share."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -9,10 +10,12 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
+from longcall.core.errors import LongcallError
 from longcall.core.wire import Json
 from longcall.sdk.listening import Away, Listening
+from longcall.sdk.many import AT_ONCE, Many, Progress
 from longcall.sdk.messages import Answer, Broken, Filters, Request, Watched, body_request
-from longcall.sdk.options import Duration, Moment, TaskOptions
+from longcall.sdk.options import Duration, Moment, NewTask, TaskOptions
 from longcall.sdk.server import Server, answer_of, broken_of, new_id
 from longcall.sdk.talk import Talks
 from longcall.sdk.tries import Talk, trouble_of
@@ -76,6 +79,25 @@ class Longcall:
         same content is the same task; with other content it raises AlreadyExistsError.
         """
         return self._drive(self._talks.submit(id or new_id(), url, schedule_time, options))
+
+    def submit_many(self, requests: Iterable[NewTask], *, at_once: int = AT_ONCE, progress: Progress | None = None) -> tuple[Task, ...]:
+        """Ask for many calls, `at_once` at a time, each as `submit` does: `submit_many([{"url": …, "json": …}, …])`. Returns them in order.
+
+        What can't be written down is an InvalidArgumentError before anything is sent. Raises NotAllSubmittedError at the end, with
+        those that were submitted and those that were not. `progress` is called with how many are done, and of how many.
+        """
+        many = Many(requests, at_once, self._talks)
+        total, done = len(many.requests), 0
+        with ThreadPoolExecutor(min(at_once, total) or 1, "longcall-submit") as threads:
+            try:
+                for sent in as_completed([threads.submit(self._send_one, many) for _ in range(total)]):
+                    done += sent.result()
+                    if progress and sent.result():
+                        progress(done, total)
+            except BaseException:
+                many.stop()
+                raise
+        return many.tasks()
 
     def get(self, id: str) -> Task:  # noqa: A002 — the API's own word
         """Read a task. Raises NotFoundError."""
@@ -184,6 +206,16 @@ class Longcall:
                 request = talk.send(self._send(request))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return] # a generator's return value comes as Any
+
+    def _send_one(self, many: Many[Task]) -> bool:
+        sending = many.take()
+        if sending is None:
+            return False
+        try:
+            many.came(sending, self._drive(sending.talk))
+        except LongcallError as error:
+            many.failed(sending, error)
+        return True
 
     def _listen(self, listening: Listening[Task]) -> Iterator[Task]:
         while listening.goes_on():

@@ -1,11 +1,14 @@
 """What the SDK raises beside the errors of core, which it raises for the server's own problems."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from longcall.core.errors import LongcallError, OurFault, UnavailableError
 from longcall.core.task import Failure
 
 if TYPE_CHECKING:
+    from longcall.sdk.options import NewTask
     from longcall.sdk.view import TaskView
 
 _UNTOLD = Failure("unknown", "the server gives no reason", may_have_run=True)
@@ -72,3 +75,28 @@ class OutOfReachError(UnavailableError):
 
 class NotLongcallError(OurFault):
     """Something answers at the URL, and it is not Longcall's API."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSubmitted:
+    """One of many that was not submitted: its place, its arguments with its id, and why; None when it was not tried any more."""
+
+    index: int
+    request: "NewTask"
+    error: LongcallError | None
+
+
+class NotAllSubmittedError(LongcallError):
+    """Some of many tasks were not submitted. `tasks` are those that were; `failed` are the others, both in their order.
+
+    `submit_many([each.request for each in error.failed])` sends the rest again, under the same ids: what was made nevertheless is
+    found, not made twice. The first error is the `__cause__`.
+    """
+
+    def __init__(self, tasks: "Sequence[TaskView]", failed: Sequence[NotSubmitted]) -> None:
+        self.tasks = tuple(tasks)
+        self.failed = tuple(failed)
+        first = next((each for each in failed if each.error), None)
+        self.__cause__ = first.error if first else None
+        why = f"; the first, number {first.index} ({first.request.get('id')}): {first.error}" if first else ""
+        super().__init__(f"{len(failed)} of {len(tasks) + len(failed)} tasks were not submitted{why}")

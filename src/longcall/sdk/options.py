@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, Required, TypedDict, TypeVar
 
 from longcall.core.errors import FieldError, InvalidArgumentError
 from longcall.core.retry import RetryPolicy
@@ -35,6 +35,14 @@ class TaskOptions(TypedDict, total=False):
     retry: RetryPolicy | None
     callback: Callback | str | None
     labels: Mapping[str, str] | None
+
+
+class NewTask(TaskOptions, total=False):
+    """One of many tasks, for `submit_many`: the arguments of `submit` by their names."""
+
+    url: Required[str]
+    id: str | None
+    schedule_time: Moment | None
 
 
 def task_json(  # noqa: PLR0913 — every option of a task by its name; an unknown one is a TypeError

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from longcall.core.console import CONSOLE, logs_url
 from longcall.core.task import State, Task, TaskSpec, Unreadable
-from longcall.core.text import time_text
 from longcall.core.wire import is_deep, loads
 
 MOST_SHOWN = 64 * 1024  # characters of a body; the rest is in the download
 OVERDUE = timedelta(minutes=5)  # past its next attempt's time, as `engine.ports.Counts` has it
 _RETRIED = frozenset({State.SCHEDULED, State.WAITING, State.FAILED, State.CANCELLED})
-_CONSOLE = "https://console.cloud.google.com"
-_AROUND = timedelta(minutes=5)
 
 
 def is_overdue(task: Task, now: datetime) -> bool:
@@ -101,9 +99,7 @@ def links(task: Task, project: str, now: datetime) -> Links:
     """Where Google Cloud shows what a task logged, from its creation to its end, and its trace."""
     if not project:
         return Links()
-    start, end = (time_text(moment) for moment in (task.create_time - _AROUND, (task.finish_time or now) + _AROUND))
-    asked = f'logName:"longcall" AND operation.id="{task.id}" AND timestamp>="{start}" AND timestamp<="{end}"'
     return Links(
-        f"{_CONSOLE}/logs/query;query={quote(asked, safe='')}?project={quote(project)}",
-        f"{_CONSOLE}/traces/explorer;traceId={quote(task.trace, safe='')}?project={quote(project)}",
+        logs_url(project, task.id, task.create_time, task.finish_time or now),
+        f"{CONSOLE}/traces/explorer;traceId={quote(task.trace, safe='')}?project={quote(project)}",
     )
