@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from longcall.assembly.engine import DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT, Engine, Stopping, open_engine
 from longcall.assembly.entrance import Entrance
 from longcall.assembly.google import google, read_secrets
+from longcall.assembly.rotation import Reload, Rotation
 from longcall.core.errors import CallerMistake
 from longcall.engine.requeue import take_over
 from longcall.folder import hold, webhook_secret
@@ -67,17 +68,25 @@ class Laptop:
 
 
 @asynccontextmanager
-async def runner(host: str, port: int, settings: Settings, stopping: Stopping, issuers: Issuers = ISSUERS) -> AsyncIterator[str]:
-    """Run one runner with its API and give its URL. Raises CallerMistake, UnavailableError, OSError."""
+async def runner(
+    host: str, port: int, settings: Settings, stopping: Stopping, issuers: Issuers = ISSUERS, reload: Reload | None = None
+) -> AsyncIterator[str]:
+    """Run one runner with its API and give its URL. `reload` reads the settings again, where secrets may be changed meanwhile.
+
+    Raises CallerMistake, UnavailableError, OSError.
+    """
     check_host(settings.auth, host)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(server.listen(host, port))
         url = f"http://{host}:{listening.getsockname()[1]}"
         settings = replace(settings, public_url=settings.public_url or url, bodies=settings.bodies or beside(settings.store))
         engine = await open_engine(stack, settings, await google(stack, settings.impersonate))
-        api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api, issuers), listening))
+        api, entrance = engine.api(), engine.entrance(issuers)
+        await stack.enter_async_context(server.serve(engine.web(api, entrance), listening))
         await stack.enter_async_context(engine.alive(stopping))
+        if reload is not None:
+            rotating = asyncio.create_task(Rotation(reload, engine.calls, entrance, engine.clock).keep())
+            stack.callback(rotating.cancel)
         await asyncio.to_thread(api.warm)
         yield url
 
@@ -95,7 +104,7 @@ async def laptop(options: LaptopOptions, stopping: Stopping | None = None) -> As
         tokens = await _laptop_tokens(stack, settings, embedded)
         engine = await open_engine(stack, replace(settings, queue_endpoint=f"http://{HOST}:{embedded.rest_port}"), tokens)
         api = engine.api()
-        await stack.enter_async_context(server.serve(engine.web(api, options.issuers), listening))
+        await stack.enter_async_context(server.serve(engine.web(api, engine.entrance(options.issuers)), listening))
         await stack.enter_async_context(engine.alive(stopping or Stopping(drain_limit=LAPTOP_DRAIN_LIMIT)))
         taken_over = await take_over(engine.store, engine.settler)
         await asyncio.to_thread(api.warm)

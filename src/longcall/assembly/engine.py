@@ -157,11 +157,14 @@ class Engine:
 
         return app.Lazy(make)
 
-    def web(self, api: app.Lazy, issuers: Issuers) -> ASGIApp:
+    def entrance(self, issuers: Issuers) -> Entrance:
+        """Who may come in."""
+        return Entrance(self.settings, self.clock, Certificates(issuers.google, self.clock), Certificates(issuers.iap, self.clock))
+
+    def web(self, api: app.Lazy, entrance: Entrance) -> ASGIApp:
         """The whole ASGI app: the queue's door, the health checks, and the API behind its gate."""
         dispatcher = Dispatcher(self.store, self.clock, self.lease, self.calls, self.settler, self.admission)
         parent = self.settings.queue.rpartition("/queues/")[0]
-        entrance = Entrance(self.settings, self.clock, Certificates(issuers.google, self.clock), Certificates(issuers.iap, self.clock))
         door = DispatchDoor(dispatcher, self.clock, self._reader(), entrance.queue_doors(), parent, self.settings.otel.baggage)
         queues = (self.settings.queue, self.settings.control_queue)
         ready = app.Readiness(self.store, self.bodies, self.queue, queues, reasons=not self.asks)

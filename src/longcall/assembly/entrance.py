@@ -1,6 +1,7 @@
 """Who may come in, by the settings."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp
@@ -28,11 +29,11 @@ class Entrance:
         """What stands before the API."""
         rate = Rate("create", self.settings.create_rate, 2 * self.settings.create_rate)
         login = PATH if self.settings.auth == "token" else ""
-        return Gate(behind, self._guard(), Buckets(rate, self.clock.monotonic), self._hosts(), self.settings.app_engine, login)
+        return Gate(behind, self.guard, Buckets(rate, self.clock.monotonic), self._hosts(), self.settings.app_engine, login)
 
     def login(self) -> Login | None:
         """Where browsers show a token."""
-        guard = self._guard()
+        guard = self.guard
         if not isinstance(guard, TokenGuard):
             return None
         return Login(guard, Buckets(FAILURES, self.clock.monotonic), self._hosts(), self.settings.app_engine)
@@ -47,7 +48,9 @@ class Entrance:
             doors.append(OidcDoor(tokens, self.settings.dispatch_service_account))
         return doors
 
-    def _guard(self) -> Guard:
+    @cached_property
+    def guard(self) -> Guard:
+        """How callers are known."""
         match self.settings.auth:
             case "token":
                 return TokenGuard(self.settings.tokens, self.settings.queue_secret, self.clock)

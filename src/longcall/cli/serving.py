@@ -44,10 +44,15 @@ def runner(
 
 
 async def _run(host: str, port: int, settings: "Settings", stopping: "Stopping", *, as_json: bool) -> None:
-    from longcall.assembly import runner as running  # noqa: PLC0415 — the server's parts are not in the light install
+    from longcall.assembly import read_secrets  # noqa: PLC0415 — the server's parts are not in the light install
+    from longcall.assembly import runner as running  # noqa: PLC0415 — as above
+    from longcall.settings import read, references  # noqa: PLC0415 — as above
+
+    async def reload() -> "Settings":
+        return read(secrets=await read_secrets(references()))
 
     stop = on_signals(stopping)
-    async with running(host, port, settings, stopping) as url:
+    async with running(host, port, settings, stopping, reload=reload if references() else None) as url:
         ready({"api": url}, as_json=as_json)
         await stop.wait()
 

@@ -4,7 +4,7 @@ Log events are dotted names with fields. docs/logs.md lists them; a test holds i
 about a task, `span` where the line is about one span of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -237,6 +237,11 @@ def task_forgotten(task: Task) -> None:
 def tasks_purged(number: int) -> None:
     """Records were deleted because they ended longer ago than is kept."""
     log.info("tasks.purged", tasks=number)
+
+
+def secrets_rotated(names: Sequence[str]) -> None:
+    """Secrets were changed in Secret Manager, and are used from now on."""
+    log.info("secrets.rotated", names=", ".join(names))
 
 
 def runner_started(name: str, version: str, max_calls: int) -> None:

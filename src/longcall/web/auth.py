@@ -56,9 +56,9 @@ class NoGuard:
         return Identity(_ANYBODY, ambient=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenGuard:
-    """AUTH token: one of the tokens, or the session that /login began for one of them."""
+    """AUTH token: one of the tokens, or the session that /login began for one of them. The tokens may be changed while it stands."""
 
     tokens: Sequence[access.Token]
     secret: str
