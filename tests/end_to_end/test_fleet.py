@@ -250,3 +250,19 @@ async def test_a_runner_listens_on_loopback_alone(host: str) -> None:
     """This release knows no users, so nobody from outside may come in."""
     code, said = await run("runner", "--host", host, "--port", "0")
     assert (code, "loopback" in said) == (2, True)
+
+
+async def test_a_queue_that_gives_up_by_itself_is_said_at_the_start(tmp_path: Path) -> None:
+    """Somebody gave the queue retries of its own: a runner that starts says so in its log, and what mends it; else nothing."""
+    async with fleet(tmp_path) as parts:
+        await parts.runner()
+        await asyncio.sleep(1)
+        log = tmp_path / "runner.log"
+        assert "queue.odd" not in log.read_text()
+        queue = parts.queue.ready["rest"] + "/v2/projects/longcall/locations/local/queues/default"
+        await ask("PATCH", f"{queue}?updateMask=retryConfig.maxAttempts", {"retryConfig": {"maxAttempts": 3}})
+        await parts.runner()
+        async with asyncio.timeout(10):
+            while "queue.odd" not in log.read_text():  # noqa: ASYNC110 — another process writes it
+                await asyncio.sleep(0.1)
+        assert "--max-attempts=unlimited" in log.read_text()

@@ -11,7 +11,9 @@ from longcall.assembly.engine import DRAIN_LIMIT, LAPTOP_DRAIN_LIMIT, Engine, St
 from longcall.assembly.entrance import Entrance
 from longcall.assembly.google import google, read_secrets
 from longcall.assembly.rotation import Reload, Rotation
+from longcall.core.checkup import Level
 from longcall.core.errors import CallerMistake
+from longcall.engine import observe
 from longcall.engine.requeue import take_over
 from longcall.folder import hold, webhook_secret
 from longcall.outbound.certificates import Issuers
@@ -84,11 +86,22 @@ async def runner(
         api, entrance = engine.api(), engine.entrance(issuers)
         await stack.enter_async_context(server.serve(engine.web(api, entrance), listening))
         await stack.enter_async_context(engine.alive(stopping))
+        beside_it = [asyncio.create_task(_check_queues(settings))]
         if reload is not None:
-            rotating = asyncio.create_task(Rotation(reload, engine.calls, entrance, engine.clock).keep())
-            stack.callback(rotating.cancel)
+            beside_it.append(asyncio.create_task(Rotation(reload, engine.calls, entrance, engine.clock).keep()))
+        for each in beside_it:
+            stack.callback(each.cancel)
         await asyncio.to_thread(api.warm)
         yield url
+
+
+async def _check_queues(settings: Settings) -> None:
+    """Say in the log what is not as it must be about the queues: with retries of their own they give up what only a runner may."""
+    from longcall.assembly import checks  # noqa: PLC0415 — what only doctor and a start look at
+
+    for finding in await checks.queues(settings, []):
+        if finding.level is not Level.OK:
+            observe.queue_odd(finding.says, finding.todo)
 
 
 @asynccontextmanager

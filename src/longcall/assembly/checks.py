@@ -41,9 +41,7 @@ HALF_A_SECOND = timedelta(seconds=0.5)  # `Date` has whole seconds, cut off
 async def look(settings: Settings) -> list[Finding]:
     """Everything that is looked at without a target, in the order that it is needed in."""
     seen: list[Seen] = []
-    found = [settings_read(), await store(settings), await bodies(settings)]
-    for name, queue in (("queue", settings.queue), ("control queue", settings.control_queue)):
-        found += await queue_of(settings, name, queue, seen)
+    found = [settings_read(), await store(settings), await bodies(settings), *await queues(settings, seen)]
     return [*found, clock(seen), await tokens(settings), keepalive(), files_finding(open_files(), settings.max_calls)]
 
 
@@ -119,6 +117,12 @@ def _folder(path: Path) -> Finding:
             "bodies", Level.BAD, f"{path} is no folder that this user can read and write", "see who owns it, and LONGCALL_BODIES"
         )
     return Finding("bodies", Level.OK, f"folder {path} can be read and written")
+
+
+async def queues(settings: Settings, seen: list[Seen]) -> list[Finding]:
+    """Both queues."""
+    named = (("queue", settings.queue), ("control queue", settings.control_queue))
+    return [finding for name, full in named for finding in await queue_of(settings, name, full, seen)]
 
 
 async def queue_of(settings: Settings, name: str, full: str, seen: list[Seen]) -> list[Finding]:

@@ -239,6 +239,11 @@ def tasks_purged(number: int) -> None:
     log.info("tasks.purged", tasks=number)
 
 
+def queue_odd(what: str, todo: str) -> None:
+    """A queue is not set as it must be, as seen at the start; `longcall doctor` looks again."""
+    log.warning("queue.odd", what=what, todo=todo)
+
+
 def secrets_rotated(names: Sequence[str]) -> None:
     """Secrets were changed in Secret Manager, and are used from now on."""
     log.info("secrets.rotated", names=", ".join(names))
