@@ -22,7 +22,7 @@ from longcall.core import lifecycle
 observe.task_created(scheduled(), NOON)
 task = running()
 observe.attempt_started(task)
-observe.attempt_held(task, timedelta(minutes=5))
+observe.attempt_held(task, timedelta(minutes=5), 7)
 settled = lifecycle.settle(task, responded(200), NOON, 0.5)
 observe.attempt_settled(settled, responded(200))
 observe.log.info("odd.thing", task="x", thing=object(), text="two\\nlines Zürich", number=float("nan"), key={1: object()})

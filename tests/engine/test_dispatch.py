@@ -495,3 +495,29 @@ async def test_a_lost_claim_s_outcome_is_late(house: House) -> None:
     assert (await delivery).details["state"] is None
     task = await house.task()
     assert (task.state, [attempt.outcome for attempt in task.attempts]) == (State.WAITING, ["interrupted"])
+
+
+async def test_a_call_of_hours_is_not_silent_in_the_log(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every five minutes it is said that it is still there, for how long, and how much has come; a shorter one is not told of."""
+    told: list[tuple[str, float, int]] = []
+    monkeypatch.setattr(observe, "attempt_held", lambda task, held, size: told.append((task.id, held.total_seconds(), size)))
+    line = Line()
+
+    async def answer(request: CallRequest) -> Outcome:
+        request.on_received(5)
+        request.on_received(7)
+        return await line(request)
+
+    house.caller.answer = answer
+    await house.submit()
+    runner = await house.runner()
+    reporting = asyncio.create_task(runner.calls.report())
+    await settled()
+    delivery = asyncio.create_task(house.deliver(runner, 1))
+    await line.open.wait()
+    await house.clock.advance(700)
+    line.end(house)
+    await delivery
+    await house.clock.advance(700)
+    reporting.cancel()
+    assert told == [("train", 300.0, 12), ("train", 600.0, 12)]

@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -79,6 +80,31 @@ async def test_a_call_is_made_once_and_its_response_is_whole(caller: HttpCaller,
     assert target.seen[0].body == (b'{"epochs":40}' if carried else b"")
     unasked = target.seen[0].headers.keys() - {"host", "content-type", "content-length"}
     assert not unasked, "aiohttp adds headers of its own"
+
+
+async def test_what_comes_is_told_while_it_comes(caller: HttpCaller, serve: Start) -> None:
+    """The bytes of the body are counted before the call has ended: of a call of hours one knows whether it says anything."""
+    told: list[int] = []
+    heard, halfway = asyncio.Event(), asyncio.Event()
+
+    def hear(size: int) -> None:
+        told.append(size)
+        heard.set()
+
+    async def handler(line: Line) -> None:
+        await line.request()
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+        await halfway.wait()
+        await line.send(b"more")
+
+    target = await serve(handler)
+    call = asyncio.create_task(caller.call(replace(to(target.url), on_received=hear), limits(), unwatched))
+    await asyncio.wait_for(heard.wait(), 10)
+    assert (told, call.done()) == ([5], False)
+    halfway.set()
+    outcome = await call
+    assert isinstance(outcome, Responded), outcome
+    assert sum(told) == outcome.response.size == 9
 
 
 async def close_after_head(line: Line) -> None:

@@ -44,7 +44,11 @@ class _Call:
     sent_time: datetime | None = None
     running: asyncio.Task[Outcome] | None = None
     task: Task | None = None
+    received: int = 0
     stop: Stop | None = None
+
+    def heard(self, size: int) -> None:
+        self.received += size
 
     def left(self, at: datetime) -> None:
         self.sent_time = at
@@ -139,7 +143,7 @@ class Calls:
         observe.attempt_started(task)
         call = self._held[task.id, task.attempt_count]
         call.task = task
-        call.running = asyncio.create_task(self._call(task, call.left))
+        call.running = asyncio.create_task(self._call(task, call))
         if self.draining:
             call.end(drained)
         try:
@@ -157,7 +161,7 @@ class Calls:
             now = self.clock.now()
             for call in list(self._held.values()):
                 if call.task is not None and (held := now - call.task.attempts[-1].start_time).total_seconds() >= REPORT_EVERY:
-                    observe.attempt_held(call.task, held)
+                    observe.attempt_held(call.task, held, call.received)
 
     def cancel(self, task_ids: Sequence[str]) -> None:
         """Close the calls of these tasks: their callers asked for it."""
@@ -190,7 +194,7 @@ class Calls:
         while self._work:
             await asyncio.wait(self._work)
 
-    async def _call(self, task: Task, on_sent: Callable[[datetime], None]) -> Outcome:
+    async def _call(self, task: Task, call: _Call) -> Outcome:
         spec, now = _readable(task), self.clock.now()
         limits = request.limits(task, spec, now)
         headers = dict(request.headers(task, spec, now + limits.total, self.agent))
@@ -200,7 +204,8 @@ class Calls:
                 return Broken(Break.UNREACHABLE, Trouble("NO_SECRET", f"no webhook secret named {spec.sign_with} is configured here"), now)
             headers |= signing.headers(secrets, task.id, now, spec.request.body)
         stored = body_key(task) if isinstance(spec.request.body, StoredBody) else None
-        return await self.caller.call(CallRequest(spec.request, tuple(headers.items()), stored, response_key(task)), limits, on_sent)
+        asked = CallRequest(spec.request, tuple(headers.items()), stored, response_key(task), call.heard)
+        return await self.caller.call(asked, limits, call.left)
 
 
 def _readable(task: Task) -> TaskSpec:

@@ -141,9 +141,10 @@ def attempt_started(task: Task) -> None:
     _told.traces.started(task)
 
 
-def attempt_held(task: Task, open_for: timedelta) -> None:
-    """Every five minutes: the call is still there."""
-    log.info("attempt.held", task=task.id, attempt=task.attempt_count, seconds=_seconds(open_for), trace=task.trace, span=_span(task))
+def attempt_held(task: Task, open_for: timedelta, received: int) -> None:
+    """Every five minutes: the call is still there, and so many bytes of its response's body have come."""
+    seconds = _seconds(open_for)
+    log.info("attempt.held", task=task.id, attempt=task.attempt_count, seconds=seconds, bytes=received, trace=task.trace, span=_span(task))
 
 
 def attempt_settled(task: Task, outcome: Outcome) -> None:

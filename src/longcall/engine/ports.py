@@ -131,12 +131,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """One attempt's request as it goes out. `body_key` names a body too large to be carried along."""
+    """One attempt's request as it goes out. `body_key` names a body too large to be carried along.
+
+    `on_received` is called with the number of bytes whenever some of the response's body have come.
+    """
 
     request: HttpRequest
     headers: tuple[tuple[str, str], ...]
     body_key: str | None
     response_key: str
+    on_received: Callable[[int], None] = field(default=lambda _: None, repr=False, compare=False)
 
 
 class Caller(Protocol):

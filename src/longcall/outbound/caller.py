@@ -208,7 +208,7 @@ class HttpCaller:
             raise NothingSentError(Trouble("NO_BODY", f"the request's body can't be read here: {error}")) from error
 
     async def _received(self, response: aiohttp.ClientResponse, request: CallRequest) -> Response:
-        body = _Body(response, self.max_response_bytes)
+        body = _Body(response, self.max_response_bytes, request.on_received)
         start = await body.up_to(MAX_INLINE_BYTES + 1)
         location = await self._stored(body, start, request.response_key) if len(start) > MAX_INLINE_BYTES else None
         inline = start[:MAX_INLINE_BYTES] if location is None else None
@@ -252,9 +252,10 @@ class _Sent:
 class _Body:
     """A response body as it arrives: counted, hashed, and cut where it grows too long. The rest is read and dropped."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limit: int) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, limit: int, on_received: Callable[[int], None]) -> None:
         self._content = response.content
         self._limit = limit
+        self._on_received = on_received
         self.size = 0
         self.truncated = False
         self.broken: BaseException | None = None
@@ -264,6 +265,7 @@ class _Body:
         """The next chunk; empty at the end. What is over the limit is read and dropped."""
         try:
             while chunk := await self._content.read(CHUNK):
+                self._on_received(len(chunk))
                 kept = chunk[: self._limit - self.size]
                 self.truncated = self.truncated or len(kept) < len(chunk)
                 if kept:
