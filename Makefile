@@ -62,6 +62,7 @@ bench: $(READY) ## the measurements, ours beside a baseline
 	@$(BIN)/python bench/lists.py --store sqlite --store postgres --tasks 100000
 	@$(BIN)/python bench/embedded_queue.py
 	@$(BIN)/python bench/telemetry.py
+	@$(BIN)/python bench/startup.py
 
 clean: ## forget .venv and what tools left
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* longcall-data
