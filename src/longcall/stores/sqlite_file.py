@@ -1,6 +1,7 @@
 """The database file: its connections and its schema, in numbered steps that only go forward."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.resources import files
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from longcall.core.errors import NewerSchemaError, UnavailableError
 
-LOCK_PATIENCE = 5.0
+LOCK_PATIENCE, LOCK_PAUSE = 5.0, 0.02  # seconds
 _PRAGMAS = (
     "journal_mode = WAL",
     # Every commit is on the disk before it is answered; macOS needs to be asked twice (https://sqlite.org/pragma.html#pragma_fullfsync).
@@ -65,11 +66,25 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path.absolute(), timeout=LOCK_PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+            _patiently(connection, f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _patiently(connection: sqlite3.Connection, sql: str) -> None:
+    """Turning a new file to WAL is refused at once while another process does the same: SQLite's own patience does not hold for it."""
+    until = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            connection.execute(sql)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(LOCK_PAUSE)
+        else:
+            return
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
