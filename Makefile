@@ -4,11 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test quick check fix lock bench clean
+.PHONY: help demo test quick coverage check fix lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 $(READY): requirements-dev.txt pyproject.toml Makefile
 	@echo "Making .venv (once; about a minute)"
@@ -23,15 +23,18 @@ demo: $(READY) ## the whole story in under 30 s, on free ports of this machine
 
 # Tests of whole processes mostly wait, and the one about silence does nothing else: they run beside the others.
 SILENCE := tests/end_to_end/test_silence.py
-BESIDE = $(BIN)/coverage run -m pytest -q -p no:cacheprovider
+BESIDE = $(BIN)/pytest -q -p no:cacheprovider
 
 test: $(READY) ## every test, the slow ones too (about fifteen minutes)
-	@$(BIN)/coverage erase
 	@$(BESIDE) $(SILENCE) > .silence.log 2>&1 & silence=$$!; \
 	$(BESIDE) tests/end_to_end --ignore=$(SILENCE) > .end_to_end.log 2>&1 & processes=$$!; \
-	$(BIN)/coverage run -m pytest --ignore=tests/end_to_end; rest=$$?; \
+	$(BIN)/pytest --ignore=tests/end_to_end; rest=$$?; \
 	wait $$processes; whole=$$?; wait $$silence; held=$$?; cat .end_to_end.log .silence.log; rm -f .end_to_end.log .silence.log; \
 	test $$rest -eq 0 && test $$whole -eq 0 && test $$held -eq 0
+
+coverage: $(READY) ## which lines the tests without the slow ones run
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -m "not slow"
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -38,8 +38,8 @@ class Lane(Generic[On]):
 
     def submit(self, work: Callable[[On], Answer], then: Callable[[], None] | None = None) -> "asyncio.Future[Answer]":
         """Put work in line. `then` is called on the loop when it is done, whether or not anybody still waits for the answer."""
-        if self._closed:
-            raise UnavailableError("the store is closed")
+        if self._closed or not self._thread.is_alive():
+            raise UnavailableError("the store is closed" if self._closed else "the store's thread has ended")  # rather than wait for ever
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append(_Item(work, future, then))
         if self._idle.is_set():
