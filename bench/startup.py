@@ -20,7 +20,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where the emulator is, the tests know
 
-from tests.google import free_port
+from tests.google import free_port, part
 
 BARE = """
 import sys, uvicorn
@@ -72,17 +72,14 @@ def row(name: str, found: tuple[list[float], list[float]]) -> None:
 @contextmanager
 def emulator() -> Iterator[str | None]:
     """Google's Firestore emulator, or None where it is not there."""
-    with suppress(OSError, subprocess.CalledProcessError):
-        root = subprocess.check_output(["gcloud", "info", "--format=value(installation.sdk_root)"], text=True).strip()
-        jar = Path(root, "platform", "cloud-firestore-emulator", "cloud-firestore-emulator.jar")
-        if jar.exists():
-            port = free_port()
-            main = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-            with process("java", "-cp", str(jar), main, "--host=127.0.0.1", f"--port={port}"):
-                answered(f"http://127.0.0.1:{port}/", time.perf_counter())
-                yield f"127.0.0.1:{port}"
-                return
-    yield None
+    jar = part("platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
+    if jar is None:
+        yield None
+        return
+    port, main = free_port(), "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
+    with process("java", "-cp", str(jar), main, "--host=127.0.0.1", f"--port={port}"):
+        answered(f"http://127.0.0.1:{port}/", time.perf_counter())
+        yield f"127.0.0.1:{port}"
 
 
 def main(times: int) -> None:

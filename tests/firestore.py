@@ -2,8 +2,6 @@
 
 import asyncio
 import atexit
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ import pytest
 
 from longcall.stores.firestore import FirestoreStore
 from tests.conftest import IN_CI
+from tests.google import free_port, part
 
 MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 # Ends the emulator when the tests are over, however they end: its input closes with them.
@@ -31,7 +30,7 @@ ANY_SIZE = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_len
 
 def emulator() -> str:
     """Its address. Without the parts it needs the test is skipped, in CI it fails."""
-    jar = _jar()
+    jar = part("platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
     if jar is None:
         reason = "no Firestore emulator: it needs java and gcloud with the component cloud-firestore-emulator"
         (pytest.fail if IN_CI else pytest.skip)(reason)
@@ -59,21 +58,8 @@ async def opened(
 
 
 @cache
-def _jar() -> Path | None:
-    gcloud = shutil.which("gcloud")
-    if gcloud is None or shutil.which("java") is None:
-        return None
-    root = subprocess.run(
-        [gcloud, "info", "--format=value(installation.sdk_root)"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    jar = Path(root, "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
-    return jar if jar.exists() else None
-
-
-@cache
 def _started(jar: Path) -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["java", "-cp", str(jar), MAIN, "--host=127.0.0.1", f"--port={port}"]
     keeper = subprocess.Popen(
         [sys.executable, "-c", KEEPER, *command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

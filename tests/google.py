@@ -3,16 +3,19 @@
 import asyncio
 import shutil
 import socket
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.conftest import IN_CI
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip on a laptop, saying what is missing; in CI that is a failure."""
     if IN_CI:
         pytest.fail(f"{what} is missing")
@@ -26,23 +29,36 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@cache
+def root() -> Path | None:
+    """Where the gcloud CLI's parts are; None without it, or without the java that they run on."""
+    gcloud = shutil.which("gcloud")
+    if gcloud is None or shutil.which("java") is None:
+        return None
+    asking = [gcloud, "info", "--format=value(installation.sdk_root)"]
+    return Path(subprocess.run(asking, check=True, capture_output=True, text=True).stdout.strip())
+
+
+def part(path: str) -> Path | None:
+    """One of them; None when it is not there."""
+    found = root()
+    return found / path if found is not None and (found / path).exists() else None
+
+
 async def sdk() -> Path:
-    """Where the gcloud CLI's parts are."""
-    if shutil.which("gcloud") is None or shutil.which("java") is None:
+    """The same for tests that can't do without; they skip, and in CI fail."""
+    found = await asyncio.to_thread(root)
+    if found is None:
         missing("the gcloud CLI, or java")
-    asking = await asyncio.create_subprocess_exec(
-        "gcloud", "info", "--format=value(installation.sdk_root)", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    said, _ = await asking.communicate()
-    return Path(said.decode().strip())
+    return found
 
 
 @asynccontextmanager
 async def pubsub(log: Path) -> AsyncIterator[str]:
     """Google's Pub/Sub emulator: its address, once it answers."""
-    program = await sdk() / "platform" / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator"
-    if not program.exists():
-        missing("the Pub/Sub emulator")
+    program = await asyncio.to_thread(part, "platform/pubsub-emulator/bin/cloud-pubsub-emulator")
+    if program is None:
+        missing("the gcloud CLI's Pub/Sub emulator, or java")
     port = free_port()
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(str(program), "--host=127.0.0.1", f"--port={port}", stdout=said, stderr=said)

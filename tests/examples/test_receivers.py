@@ -58,9 +58,8 @@ async def test_a_receiver_is_told(serve: Start, tmp_path: Path, command: tuple[s
     assert "task.succeeded train SUCCEEDED" in log.read_text()
 
 
-async def test_a_target_sees_what_it_needs(serve: Start, tmp_path: Path) -> None:
+async def test_a_target_sees_what_it_needs(tmp_path: Path) -> None:
     """The example of a target: it answers, it knows the task, and a second attempt of the same work is not done again."""
-    del serve
     log = tmp_path / "target.log"
     async with started(log, "uvicorn", "target:app", PYTHONUNBUFFERED="1") as target, up(tmp_path / "data") as running:
         await ask("POST", f"{running.api}/v1/tasks", {"id": "train", "httpRequest": {"url": f"{target}/train"}})

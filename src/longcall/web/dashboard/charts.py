@@ -93,8 +93,8 @@ def activity(tasks: Iterable[Task], now: datetime) -> Activity:
     """Count starts and ends into slots that end with the one that `now` is in, over as short a span as shows them all."""
     marks = [mark for task in tasks for mark in _marks(task)]
     oldest = min((moment for moment, _ in marks), default=now)
-    width, slots = next(((span / slots, slots) for span, slots in SPANS if _first(now, span, slots) <= oldest), _widest())
-    first = _first(now, width * slots, slots)
+    span, slots = next((each for each in SPANS if _first(now, *each) <= oldest), SPANS[-1])
+    width, first = span / slots, _first(now, span, slots)
     counted = Counter(((moment - first) // width, kind) for moment, kind in marks if moment >= first)
     return Activity([_slot(first + width * number, number, counted) for number in range(slots)], width)
 
@@ -107,11 +107,6 @@ def _marks(task: Task) -> list[tuple[datetime, str]]:
 def _first(now: datetime, span: timedelta, slots: int) -> datetime:
     """Where the slots begin; the last of them, which `now` is in, ends later than now, so they reach less far back than their span."""
     return _floor(now, span / slots) - span / slots * (slots - 1)
-
-
-def _widest() -> tuple[timedelta, int]:
-    span, slots = SPANS[-1]
-    return span / slots, slots
 
 
 def _floor(moment: datetime, width: timedelta) -> datetime:
