@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
@@ -103,23 +104,33 @@ class Metrics:
         return Router([Route("/metrics", self.answer), Mount("/", api)])
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The queue's door before all others: what is busiest need not look for its route."""
+
+    dispatch: ASGIApp
+    others: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await (self.dispatch if scope["path"] == "/dispatch" else self.others)(scope, receive, send)
+
+
 def make(door: DispatchDoor, readiness: Readiness, behind: ASGIApp, login: Login | None = None) -> ASGIApp:
     """Put the doors together. Whatever is not named here is behind the gate."""
     logins = [Route("/login", login.answer, methods=["GET", "POST"]), Route("/logout", login.end, methods=["POST"])] if login else []
-    return Edge(
-        Starlette(
-            routes=[
-                Route("/dispatch", door.answer, methods=["POST"]),
-                Route("/healthz", _healthy),
-                Route("/readyz", readiness.answer),
-                Route("/static/{name}", Static.load().answer),
-                *(Route(path, _healthy) for path in APP_ENGINE),
-                *logins,
-                Mount("/", behind),
-            ],
-            exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
-        )
+    doors = Starlette(
+        routes=[
+            Route("/healthz", _healthy),
+            Route("/readyz", readiness.answer),
+            Route("/static/{name}", Static.load().answer),
+            *(Route(path, _healthy) for path in APP_ENGINE),
+            *logins,
+            Mount("/", behind),
+        ],
+        exception_handlers={LongcallError: problems.answer, HTTPException: problems.answer, Exception: problems.answer},
     )
+    return Edge(Front(ServerErrorMiddleware(door, problems.answer), doors))
 
 
 async def _healthy(_: Request) -> Response:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from longcall.core.delivery import Delivery, HandPut, Visit
-from longcall.core.errors import CallerMistake, OurFault, PermissionDeniedError
+from longcall.core.errors import CallerMistake, LongcallError, OurFault, PermissionDeniedError
 from longcall.core.messages import Message, TaskMessage, message_from_json
 from longcall.core.task import TaskSpec, Unreadable
 from longcall.core.wire import dumps
@@ -32,8 +34,19 @@ class DispatchDoor:
     queue_parent: str
     baggage: bool = False
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        try:
+            answer = await self.answer(request)
+        except (LongcallError, HTTPException) as error:
+            answer = await problems.answer(request, error)
+        await answer(scope, receive, send)
+
     async def answer(self, request: Request) -> Response:
         """Answer one delivery: 200 or 429; 403 when it is not from the queue; 500, never 503, which throttles a whole App Engine queue."""
+        if request.method != "POST":
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         try:
             await self._admit(request)
             answer = await self.dispatcher.dispatch(self._delivery(request, await body.read(request)))

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from longcall.web import problems
 
@@ -20,26 +19,47 @@ MAX_HEAD = 64 * 1024  # bytes of a head that is not all there yet; edge.py says 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class _Patient(H11Protocol):
-    """uvicorn's protocol, with a limit on the time that a sender keeps us waiting: uvicorn itself has none but between two requests."""
+class _Patient(HttpToolsProtocol):
+    """uvicorn's protocol, with limits on a request's head and on the time that a sender keeps us waiting: uvicorn itself has neither."""
 
     head_limit = HEAD_LIMIT
     _waiting: asyncio.TimerHandle | None = None
+    _in_head = False
+    _in_body = False
+    _head_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
         self._wait()
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_size = True, 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._in_body = False, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_body = False
+        if self._answered():
+            self._stop_waiting()
+
     def data_received(self, data: bytes) -> None:
-        if self._waiting is None and self.conn.their_state is h11.IDLE:
-            self._wait()
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE and not self._answered():
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self.send_400_response(f"a request's head has at most {MAX_HEAD} bytes")
+            elif self._waiting is None:
+                self._wait()
+        elif self._waiting is not None and not self._answered():
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY and self._answered():
+        if self._in_body and self._answered():
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -48,7 +68,7 @@ class _Patient(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered with a problem like any other, before a request is there to be handed on. `msg` is uvicorn's own."""
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+        if self.cycle is None or self._answered() or not self.cycle.response_started:  # type: ignore[redundant-expr] # uvicorn begins with None
             body = problems.body(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", msg, "")
             head = f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nX-Content-Type-Options: nosniff"
             self.transport.write(f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n{head}\r\n\r\n".encode() + body)
@@ -69,7 +89,7 @@ class _Patient(H11Protocol):
     def _give_up(self) -> None:
         if self.transport.is_closing():
             return
-        if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:  # a head has begun
+        if self._in_head:
             self.transport.write(_TOO_SLOW)
         self.transport.close()
 
@@ -91,7 +111,6 @@ async def serve(app: ASGIApp, listening: socket.socket, head_limit: float = HEAD
     config = uvicorn.Config(
         app,
         http=type("Patient", (_Patient,), {"head_limit": head_limit}),
-        h11_max_incomplete_event_size=MAX_HEAD,
         log_config=None,
         access_log=False,
         lifespan="off",
