@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -206,9 +205,7 @@ class Bench:
         """What is delivered."""
         return message(f"http://127.0.0.1:{self.target}/")
 
-    def rounds_of(
-        self, port: int, pid: int, before: Callable[[int, int], None] | None = None, first: int = 0
-    ) -> tuple[list[Load], int]:
+    def rounds_of(self, port: int, pid: int, before: Callable[[int, int], None] | None = None, first: int = 0) -> tuple[list[Load], int]:
         """Warm up, then load it so many times; `before` is told which numbers come next. Also the first number not used."""
         warm = load(port, pid, max(self.seconds // 2, 1), first, self.message, self.folder, self.theirs)
         first, most, found = first + warm.requests + AT_ONCE, int(warm.rate * self.seconds * 1.5) + 500, list[Load]()
@@ -316,7 +313,7 @@ def main(seconds: int, rounds: int, stores: list[str]) -> None:
         if "sqlite" in stores:
             ours(bench, "SQLite, full fsync", f"sqlite:///{folder / 'bench.db'}", rest)
         if "postgres" in stores:
-            server = stack.enter_context(contextmanager(running)(f"max_connections = 100\nlisten_addresses = '127.0.0.1'\n"))
+            server = stack.enter_context(contextmanager(running)("max_connections = 100\nlisten_addresses = '127.0.0.1'\n"))
             uvloop.run(server.do("CREATE DATABASE bench TEMPLATE longcall_template"))
             ours(bench, "PostgreSQL, full fsync", server.url("bench"), rest)
 

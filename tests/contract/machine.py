@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,7 +144,10 @@ class Stores(RuleBasedStateMachine):
         task, tags = known
         following = replace(task, version=task.version + 1, **change)  # type: ignore[arg-type]  # fields by name
         tag_of = {id(store): tag for store, tag in zip(self.stores, tags, strict=True)}
-        self.same(lambda store: store.replace(following, tag_of[id(store)]))
+        self.same(partial(self.replaced, following, tag_of))
+
+    async def replaced(self, following: Task, tag_of: dict[int, object], store: Store) -> bool:
+        return await store.replace(following, tag_of[id(store)]) is not None
 
     @rule(known=read)
     def delete(self, known: Read) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from longcall.core.attempt import Outcome
 from longcall.core.callback import Teller
@@ -32,6 +34,8 @@ ROOMY = Room(max_calls=100)
 SECRET = secret_of(b"k" * 24)
 SECRETS = {"default": [SECRET]}
 
+Told = TypeVar("Told")
+
 
 class StormyStore(MemoryStore):
     """A memory store whose next writes may land unseen, or which may be away."""
@@ -54,7 +58,7 @@ class StormyStore(MemoryStore):
         await self._reach()
         return self._told(await super().insert(task))
 
-    async def replace(self, task: Task, tag: object) -> bool:
+    async def replace(self, task: Task, tag: object) -> object:
         """Write, perhaps unseen."""
         await self._reach()
         return self._told(await super().replace(task, tag))
@@ -70,7 +74,7 @@ class StormyStore(MemoryStore):
         if self.away:
             raise UnavailableError("the store does not answer")
 
-    def _told(self, landed: bool) -> bool:  # noqa: FBT001 — what the write said
+    def _told(self, landed: Told) -> Told:
         if self.unseen_writes:
             self.unseen_writes -= 1
             raise UnclearError("the answer to a write was lost")
@@ -214,7 +218,7 @@ def visit(message: Message) -> Delivery:
     """What the queue's door makes of a message."""
     if not isinstance(message, TaskMessage):
         return message
-    asked = None if message.create is None else spec_from_json(message.create)
+    asked = None if message.create is None else partial(spec_from_json, message.create)
     return Visit(message.task, message.created, message.version, message.at, asked)
 
 

@@ -77,7 +77,7 @@ class GatedStore(MemoryStore):
         """Write, when let."""
         return await self.process.through(lambda: self.process.world.insert(task), write=True)
 
-    async def replace(self, task: Task, tag: object) -> bool:
+    async def replace(self, task: Task, tag: object) -> object:
         """Write, when let."""
         return await self.process.through(lambda: self.process.world.replace(task, tag), write=True)
 
@@ -196,7 +196,7 @@ class World:
         """A record appears."""
         return await self.store.insert(task)
 
-    async def replace(self, task: Task, tag: object) -> bool:
+    async def replace(self, task: Task, tag: object) -> object:
         """A record changes; an end changes only to run again."""
         before = await self.store.get(task.id)
         written = await self.store.replace(task, tag)

@@ -252,7 +252,7 @@ async def test_a_body_is_durable_before_its_task_is_settled(serve: Callable[[Ser
     house = House(bodies=SlowBodies(events))
     written = house.store.replace
 
-    async def replaced(task: Task, tag: object) -> bool:
+    async def replaced(task: Task, tag: object) -> object:
         events.append(task.state.value)
         return await written(task, tag)
 

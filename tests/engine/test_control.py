@@ -346,7 +346,7 @@ async def test_a_take_that_lands_after_a_lapse_is_looked_at(house: House) -> Non
     await house.submit("two")
     write = house.store.replace
 
-    async def slow(task: Task, tag: object) -> bool:
+    async def slow(task: Task, tag: object) -> object:
         await house.clock.advance(40)
         return await write(task, tag)
 

@@ -66,7 +66,7 @@ async def test_queue_first_before_the_record(house: House) -> None:
         order.append("queue")
         await create(*args)  # type: ignore[arg-type] # passed on as they came
 
-    async def noted_replace(*args: object) -> bool:
+    async def noted_replace(*args: object) -> object:
         order.append("record")
         return await write(*args)  # type: ignore[arg-type] # as above
 

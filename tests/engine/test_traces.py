@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_a_trace_survives_a_submit_that_died_after_it_had_queued() -> None
     (message,) = (put.message for put in house.queue.puts if isinstance(put.message, TaskMessage))
     assert message.caller == CALLER
     assert message.create is not None
-    about = Visit(message.task, message.created, 1, message.at, spec_from_json(message.create), message.caller)
+    about = Visit(message.task, message.created, 1, message.at, partial(spec_from_json, message.create), message.caller)
     await runner.dispatcher.dispatch(about)
     task = await house.task(message.task)
     assert task.origin is not None

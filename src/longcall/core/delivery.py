@@ -1,5 +1,6 @@
 """What a delivered message means for its record: the table of DESIGN's dispatch, as one pure function."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
@@ -72,14 +73,15 @@ Verdict = Take | Expire | Lose | Nothing | Later
 class Visit:
     """A message about a task: which creation of the id it means, for which version it was queued, and for when.
 
-    `asked` is the task as asked for, which only the message of version 1 carries, and `caller` where in a trace it was asked for.
+    `asked` reads the task as asked for, which only the message of version 1 carries and only a missing record needs; `caller` is where
+    in a trace it was asked for.
     """
 
     task: str
     created: datetime
     version: int
     at: datetime
-    asked: TaskSpec | Unreadable | None = None
+    asked: Callable[[], TaskSpec | Unreadable] | None = None
     caller: TraceContext | None = None
 
 

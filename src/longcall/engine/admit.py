@@ -30,7 +30,7 @@ class Admission:
         """The record; made from the message of version 1 when there is none. None when there is none and the message can't make it."""
         stored = await self.store.get(visit.task)
         if stored is None and visit.asked is not None:
-            await self._make(visit.task, visit.asked, self.call_queue, visit.caller, visit.created)
+            await self._make(visit.task, visit.asked(), self.call_queue, visit.caller, visit.created)
             stored = await self.store.get(visit.task)
         return stored
 

@@ -84,10 +84,11 @@ class Dispatcher:
         seat = self.calls.seat(taken.kind)
         if seat is None or not self.calls.hold(taken, seat):
             return Answer(AGAIN, _standing(stored.task, "no room" if seat is None else "another dispatch is taking it"))
-        if not await self._took(taken, stored.tag):
+        mine = await self._took(taken, stored.tag)
+        if mine is None:
             return None
         observe.task_taken(stored.task, taken)
-        return await self._made(taken, seat)
+        return await self._made(mine, seat)
 
     async def _waited(self, ahead: Visit) -> bool:
         """Give the writer of a version a moment, since it queues first and writes then: the queue would come again only in a second."""
@@ -99,23 +100,24 @@ class Dispatcher:
         owner = owner_is(await self.store.runner(task.owner or "")) if others else Owner.SILENT
         return delivery.judge(task, visit, self.lease.me(holds=self.calls.holds(task)), owner, self.clock.now())
 
-    async def _took(self, taken: Task, tag: object) -> bool:
+    async def _took(self, taken: Task, tag: object) -> Stored | None:
         """Write the take; what is held is let go unless it landed."""
-        landed = False
+        mine = None
         try:
-            landed = await self._write_take(taken, tag)
+            mine = await self._write_take(taken, tag)
         finally:
-            if not landed:
+            if mine is None:
                 self.calls.release(taken)
-        return landed
+        return mine
 
-    async def _write_take(self, taken: Task, tag: object) -> bool:
+    async def _write_take(self, taken: Task, tag: object) -> Stored | None:
         try:
-            return await self.store.replace(taken, tag)
+            new_tag = await self.store.replace(taken, tag)
         except UnclearError:
             return await self._read_back(Claim.on(taken))
+        return None if new_tag is None else Stored(taken, new_tag)
 
-    async def _read_back(self, claim: Claim) -> bool:
+    async def _read_back(self, claim: Claim) -> Stored | None:
         """An unclear take landed if the record is RUNNING under my name and attempt number."""
         for pause in pauses():
             try:
@@ -124,12 +126,12 @@ class Dispatcher:
                 observe.out_of_reach("store", error)
                 await self.clock.sleep(pause)
             else:
-                return stored is not None and claim.holds(stored.task)
+                return stored if stored is not None and claim.holds(stored.task) else None
         raise AssertionError("pauses never end")
 
-    async def _made(self, taken: Task, seat: Seat) -> Answer:
+    async def _made(self, mine: Stored, seat: Seat) -> Answer:
         """Steps 2 to 6; a detached call goes on after its dispatch is answered, and its owner's look is its recovery."""
-        work = self.calls.start(self._attempt(taken))
+        taken, work = mine.task, self.calls.start(self._attempt(mine))
         if seat is Seat.DETACHED and await self._is_looked_at():
             return Answer(OK, {"id": taken.id, "state": taken.state.value, "attempt": taken.attempt_count, "detached": True})
         try:
@@ -148,10 +150,11 @@ class Dispatcher:
             return False  # so the dispatch stays open: the queue will ask again
         return True
 
-    async def _attempt(self, taken: Task) -> Answer:
+    async def _attempt(self, mine: Stored) -> Answer:
+        taken = mine.task
         try:
             outcome = await self.calls.make(taken)  # step 2
-            settled = await self.settler.settle(Claim.on(taken), outcome)  # steps 3 to 5
+            settled = await self.settler.settle(Claim.on(taken), outcome, mine)  # steps 3 to 5
         finally:
             self.calls.release(taken)
         response = outcome.response if isinstance(outcome, Responded) else None

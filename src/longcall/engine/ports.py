@@ -80,8 +80,8 @@ class Store(Protocol):
         """Read one record."""
         ...
 
-    async def replace(self, task: Task, tag: object) -> bool:
-        """Write the record's next version if it still is as it was read under this tag. False when it is not."""
+    async def replace(self, task: Task, tag: object) -> object:
+        """Write the record's next version if it still is as it was read under this tag: the new version's tag, or None when it is not."""
         ...
 
     async def delete(self, task: Task, tag: object) -> bool:

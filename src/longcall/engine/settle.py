@@ -60,12 +60,16 @@ class Settler:
     clock: Clock
     bodies: Bodies
 
-    async def settle(self, claim: Claim, outcome: Outcome) -> Task | None:
-        """Write an outcome, waiting for a store or queue that is away; None when the attempt was no longer the claim's."""
+    async def settle(self, claim: Claim, outcome: Outcome, known: Stored | None = None) -> Task | None:
+        """Write an outcome, waiting for a store or queue that is away; None when the attempt was no longer the claim's.
+
+        `known` is the record as its take wrote it. It is read only where another write came in between, or where one was unclear.
+        """
         for pause in pauses():
             try:
-                return await self._settle(claim, outcome)
+                return await self._settle(claim, outcome, known)
             except OurFault as error:
+                known = None
                 observe.out_of_reach("store or queue", error)
                 await self.clock.sleep(pause)
         raise AssertionError("pauses never end")
@@ -98,8 +102,9 @@ class Settler:
             with suppress(OurFault):
                 await self.bodies.delete(late)
 
-    async def _settle(self, claim: Claim, outcome: Outcome) -> Task | None:
-        while (stored := await self.store.get(claim.task_id)) is not None:
+    async def _settle(self, claim: Claim, outcome: Outcome, known: Stored | None = None) -> Task | None:
+        stored = known or await self.store.get(claim.task_id)
+        while stored is not None:
             if claim.landed(stored.task, outcome):
                 if stored.task.attempt_count == claim.attempt:  # else it has moved on, and what it says now is another's
                     observe.attempt_settled(stored.task, outcome)
@@ -112,6 +117,7 @@ class Settler:
                 observe.attempt_settled(settled, outcome)
                 await self._forget_body(stored.task, settled)
                 return settled
+            stored = await self.store.get(claim.task_id)
         observe.outcome_late(claim.task_id, claim.attempt, outcome)
         await self._forget_late(outcome, stored)
         return None

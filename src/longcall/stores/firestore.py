@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFound
 from google.auth.exceptions import GoogleAuthError
@@ -32,6 +32,8 @@ from longcall.stores.firestore_page import page
 from longcall.stores.firestore_polls import Polls
 from longcall.stores.firestore_reads import Reads
 from longcall.stores.rows import NOT_ENDED, overdue_before
+
+Written = TypeVar("Written")
 
 TASKS, RUNNERS = "longcallTasks", "longcallRunners"
 WRITE_LIMIT = 5.0  # seconds
@@ -73,7 +75,7 @@ class FirestoreStore:
     async def insert(self, task: Task) -> bool:
         """Write a new record. False when the id is taken."""
         fields = new_fields(task, self._retention)
-        return await self._write(task.id, self._task(task.id).create(fields, retry=None, timeout=WRITE_LIMIT), AlreadyExists)
+        return bool(await self._write(task.id, self._task(task.id).create(fields, retry=None, timeout=WRITE_LIMIT), AlreadyExists))
 
     async def get(self, task_id: str) -> Stored | None:
         """Read one record. Raises NewerSchemaError."""
@@ -82,16 +84,17 @@ class FirestoreStore:
         found = await self._reads.one(self._task(task_id))
         return Stored(read_task(found), found.update_time) if found.exists else None
 
-    async def replace(self, task: Task, tag: object) -> bool:
-        """Write the record's next version if it still is as it was read under this tag. False when it is not."""
+    async def replace(self, task: Task, tag: object) -> object:
+        """Write the record's next version if it still is as it was read under this tag: its new tag, or None when it is not."""
         fields = next_fields(task, self._retention)
         write = self._task(task.id).update(fields, option=self._unchanged(tag), retry=None, timeout=WRITE_LIMIT)
-        return await self._write(task.id, write, FailedPrecondition, NotFound)
+        written = await self._write(task.id, write, FailedPrecondition, NotFound)
+        return written.update_time if written else None
 
     async def delete(self, task: Task, tag: object) -> bool:
         """Forget the record if it still is as it was read under this tag. False when it is not."""
         write = self._task(task.id).delete(option=self._unchanged(tag), retry=None, timeout=WRITE_LIMIT)
-        return await self._write(task.id, write, FailedPrecondition, NotFound)
+        return bool(await self._write(task.id, write, FailedPrecondition, NotFound))
 
     async def page(self, query: Query) -> Page:
         """List records, newest first. Raises InvalidArgumentError for a bad token, NewerSchemaError.
@@ -176,17 +179,16 @@ class FirestoreStore:
         delete = found.reference.delete(option=self._unchanged(found.update_time), retry=None, timeout=WRITE_LIMIT)
         await self._write("", delete, FailedPrecondition, NotFound)
 
-    async def _write(self, task_id: str, write: Awaitable[object], *lost: type[Exception]) -> bool:
-        """Make a write. False when Firestore refuses it with one of `lost`."""
+    async def _write(self, task_id: str, write: Awaitable[Written], *lost: type[Exception]) -> Written | None:
+        """Make a write. None when Firestore refuses it with one of `lost`."""
         try:
-            await write
+            return await write
         except lost:
-            return False
+            return None
         except FAILURES as error:
             raise write_error(error, self._where) from error
         finally:
             self._polls.wake(task_id)
-        return True
 
 
 def _client(project: str, database: str) -> AsyncClient:

@@ -44,13 +44,13 @@ class MemoryStore:
         record = self._records.get(task_id)
         return Stored(task_of(record.row.doc), record.row.version) if record else None
 
-    async def replace(self, task: Task, tag: object) -> bool:
-        """Write the record's next version if it still is as it was read under this tag. False when it is not."""
+    async def replace(self, task: Task, tag: object) -> object:
+        """Write the record's next version if it still is as it was read under this tag: its new tag, or None when it is not."""
         row, record = row_of(task), self._records.get(task.id)
         if record is None or (record.row.version, record.row.create_time) != (tag, row.create_time):
-            return False
+            return None
         self._write(_Record(row, record.labels))
-        return True
+        return row.version
 
     async def delete(self, task: Task, tag: object) -> bool:
         """Forget the record if it still is as it was read under this tag. False when it is not."""

@@ -73,10 +73,10 @@ class PostgresStore:
         found = await self._reads.do(work.get, plain(task_id))
         return Stored(task_of(found[0]), found[1]) if found else None
 
-    async def replace(self, task: Task, tag: object) -> bool:
-        """Write the record's next version if it still is as it was read under this tag. False when it is not."""
+    async def replace(self, task: Task, tag: object) -> object:
+        """Write the record's next version if it still is as it was read under this tag: its new tag, or None when it is not."""
         write = work.replace_of(task, tag)
-        return await self._write(work.replace, write, len(write.row.doc))
+        return write.row.version if await self._write(work.replace, write, len(write.row.doc)) else None
 
     async def delete(self, task: Task, tag: object) -> bool:
         """Forget the record if it still is as it was read under this tag. False when it is not."""

@@ -72,10 +72,10 @@ class SqliteStore:
         found = await self._reads.submit(lambda connection: work.get(connection, task_id))
         return Stored(task_of(found[0]), found[1]) if found else None
 
-    async def replace(self, task: Task, tag: object) -> bool:
-        """Write the record's next version if it still is as it was read under this tag. False when it is not."""
+    async def replace(self, task: Task, tag: object) -> object:
+        """Write the record's next version if it still is as it was read under this tag: its new tag, or None when it is not."""
         row = row_of(task)
-        return await self._write(task.id, lambda connection: work.replace(connection, row, tag))
+        return row.version if await self._write(task.id, lambda connection: work.replace(connection, row, tag)) else None
 
     async def delete(self, task: Task, tag: object) -> bool:
         """Forget the record if it still is as it was read under this tag. False when it is not."""

@@ -34,8 +34,8 @@ class TimedStore:
         """Read one record."""
         return await self._timed("get", self.store.get(task_id))
 
-    async def replace(self, task: Task, tag: object) -> bool:
-        """Write the record's next version if it still is as it was read under this tag. False when it is not."""
+    async def replace(self, task: Task, tag: object) -> object:
+        """Write the record's next version if it still is as it was read under this tag: its new tag, or None when it is not."""
         return await self._timed("replace", self.store.replace(task, tag))
 
     async def delete(self, task: Task, tag: object) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -14,7 +15,7 @@ from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import CallerMistake, LongcallError, OurFault, PermissionDeniedError
 from longcall.core.messages import Message, TaskMessage, message_from_json
 from longcall.core.task import TaskSpec, Unreadable
-from longcall.core.wire import dumps
+from longcall.core.wire import Json, dumps
 from longcall.engine import observe
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.ports import Clock
@@ -65,7 +66,8 @@ class DispatchDoor:
     def _delivery(self, request: Request, raw: bytes) -> Delivery:
         match self._read(raw):
             case TaskMessage() as message:
-                return Visit(message.task, message.created, message.version, message.at, self._own(message, raw), message.caller)
+                asked = None if message.create is None else partial(self._own, message.create, raw)
+                return Visit(message.task, message.created, message.version, message.at, asked, message.caller)
             case TaskSpec() | Unreadable() as asked:
                 return self._hand_put(request, asked)
             case message:
@@ -79,9 +81,9 @@ class DispatchDoor:
         except (CallerMistake, ValueError, OverflowError) as error:
             return Unreadable(raw, str(error))
 
-    def _own(self, message: TaskMessage, raw: bytes) -> TaskSpec | Unreadable | None:
+    def _own(self, create: Json, raw: bytes) -> TaskSpec | Unreadable:
         try:
-            return None if message.create is None else self.reader.own(message.create)
+            return self.reader.own(create)
         except (CallerMistake, ValueError, OverflowError) as error:
             return Unreadable(raw, str(error))
 
