@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from longcall.core.target import host
 from longcall.core.task import HttpRequest, NoAuth, OAuthToken, OidcToken
@@ -49,6 +50,7 @@ def wanted(request: HttpRequest) -> Wanted | None:
             return _implied(request.url)
 
 
+@lru_cache(maxsize=512)
 def _implied(url: str) -> IdTokenWanted | None:
     """Cloud Run checks for the service's root, Cloud Functions for the function.
 

@@ -6,9 +6,9 @@ Every function takes the record as it stands and returns its next version; what 
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from typing import TypedDict, Unpack, assert_never
 
-from longcall.core.attempt import Attempt, Break, Broken, Outcome, Responded, Trouble
+from longcall.core.attempt import Attempt, Break, Broken, Outcome, Responded, Response, Trouble
 from longcall.core.errors import LongcallError
 from longcall.core.retry import Budget, GiveUp, Succeed, TryAgain, decide
 from longcall.core.task import Failure, Kind, State, Task, TaskSpec, Unreadable
@@ -42,6 +42,21 @@ LEADS_TO: dict[tuple[State, Event], frozenset[State]] = {
     (State.FAILED, Event.RETRY): frozenset({State.WAITING}),
     (State.CANCELLED, Event.RETRY): frozenset({State.WAITING}),
 }
+
+
+class _Changes(TypedDict, total=False):
+    """The fields of a Task that an event may change."""
+
+    state: State
+    owner: str | None
+    budget: Budget
+    attempt_count: int
+    attempts: tuple[Attempt, ...]
+    next_attempt_time: datetime | None
+    finish_time: datetime | None
+    cancel_request_time: datetime | None
+    failure: Failure | None
+    response: Response | None
 
 
 class WrongEventError(LongcallError):
@@ -93,15 +108,12 @@ def take(task: Task, runner: str, now: datetime, span: str = "") -> Task:
     return _next(
         task,
         Event.TAKE,
-        replace(
-            task,
-            state=State.RUNNING,
-            owner=runner,
-            attempt_count=number,
-            attempts=_trimmed((*task.attempts, Attempt(number, runner, start_time=now, span=span))),
-            next_attempt_time=None,
-        ),
         now,
+        state=State.RUNNING,
+        owner=runner,
+        attempt_count=number,
+        attempts=_trimmed((*task.attempts, Attempt(number, runner, start_time=now, span=span))),
+        next_attempt_time=None,
     )
 
 
@@ -114,22 +126,23 @@ def expire(task: Task, now: datetime) -> Task:
     """The task ends because `taskTimeout` was over before its next attempt began."""
     ran = any(attempt.may_have_run for attempt in task.attempts)
     failure = Failure("task_timeout", "taskTimeout was over before the next attempt began", ran)
-    return _next(task, Event.EXPIRE, _ended(task, State.FAILED, now, failure), now)
+    return _next(task, Event.EXPIRE, now, **_ended(State.FAILED, now, failure))
 
 
 def cancel(task: Task, now: datetime) -> Task:
     """The caller wants no more of it. A running attempt is only asked to stop: the target may go on working."""
     if task.state is State.RUNNING:
-        return _next(task, Event.CANCEL, replace(task, cancel_request_time=now), now)
-    return _next(task, Event.CANCEL, _ended(task, State.CANCELLED, now), now)
+        return _next(task, Event.CANCEL, now, cancel_request_time=now)
+    return _next(task, Event.CANCEL, now, **_ended(State.CANCELLED, now))
 
 
 def retry(task: Task, now: datetime) -> Task:
     """Now rather than later; of an end also again: attempts and taskTimeout are counted afresh, the history is kept."""
     if task.state in {State.SCHEDULED, State.WAITING}:
-        return _next(task, Event.RETRY, replace(task, next_attempt_time=now), now)
-    fresh = replace(task, state=State.WAITING, budget=Budget(now), next_attempt_time=now)
-    return _next(task, Event.RETRY, replace(fresh, finish_time=None, failure=None, cancel_request_time=None), now)
+        return _next(task, Event.RETRY, now, next_attempt_time=now)
+    fresh: _Changes = {"state": State.WAITING, "budget": Budget(now), "next_attempt_time": now}
+    open_again: _Changes = {"finish_time": None, "failure": None, "cancel_request_time": None}
+    return _next(task, Event.RETRY, now, **(fresh | open_again))
 
 
 def settle(task: Task, outcome: Outcome, now: datetime, chance: float) -> Task:
@@ -138,10 +151,10 @@ def settle(task: Task, outcome: Outcome, now: datetime, chance: float) -> Task:
         raise WrongEventError(f"no attempt of task {task.id} runs, so none can be settled: it is {task.state}")
     budget = _spent(task.budget, outcome)
     decision = _gone(task, outcome) or decide(task.spec.retry, outcome, budget, task.deadline, now, chance)
-    done = replace(task, budget=budget, attempts=(*task.attempts[:-1], _closed(task.attempts[-1], outcome, decision)))
-    if isinstance(outcome, Responded):
-        done = replace(done, response=outcome.response)
-    return _next(task, Event.SETTLE, _decided(done, outcome, decision, now), now)
+    attempts = (*task.attempts[:-1], _closed(task.attempts[-1], outcome, decision))
+    response = outcome.response if isinstance(outcome, Responded) else task.response
+    done: _Changes = {"budget": budget, "attempts": attempts, "response": response}
+    return _next(task, Event.SETTLE, now, **(_decided(task, outcome, decision, now) | done))
 
 
 def _gone(task: Task, outcome: Outcome) -> GiveUp | None:
@@ -150,16 +163,16 @@ def _gone(task: Task, outcome: Outcome) -> GiveUp | None:
     return GiveUp("status", "the receiver wants no more of them") if gone else None
 
 
-def _decided(task: Task, outcome: Outcome, decision: Succeed | TryAgain | GiveUp, now: datetime) -> Task:
+def _decided(task: Task, outcome: Outcome, decision: Succeed | TryAgain | GiveUp, now: datetime) -> _Changes:
     if isinstance(decision, Succeed):
-        return _ended(task, State.SUCCEEDED, now)
+        return _ended(State.SUCCEEDED, now)
     if task.cancel_request_time is not None or _cancelled(outcome):
-        return _ended(task, State.CANCELLED, now)
+        return _ended(State.CANCELLED, now)
     match decision:
         case TryAgain(at):
-            return replace(task, state=State.WAITING, owner=None, next_attempt_time=at)
+            return {"state": State.WAITING, "owner": None, "next_attempt_time": at}
         case GiveUp(reason, why):
-            return _ended(task, State.FAILED, now, _failure(reason, why, outcome))
+            return _ended(State.FAILED, now, _failure(reason, why, outcome))
         case _:
             assert_never(decision)
 
@@ -192,8 +205,8 @@ def _closed(attempt: Attempt, outcome: Outcome, decision: Succeed | TryAgain | G
     )
 
 
-def _ended(task: Task, state: State, now: datetime, failure: Failure | None = None) -> Task:
-    return replace(task, state=state, owner=None, next_attempt_time=None, finish_time=now, failure=failure)
+def _ended(state: State, now: datetime, failure: Failure | None = None) -> _Changes:
+    return {"state": state, "owner": None, "next_attempt_time": None, "finish_time": now, "failure": failure}
 
 
 def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
@@ -202,7 +215,8 @@ def _trimmed(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return attempts[:FIRST_KEPT] + attempts[-LAST_KEPT:]
 
 
-def _next(before: Task, event: Event, after: Task, now: datetime) -> Task:
+def _next(before: Task, event: Event, now: datetime, **changes: Unpack[_Changes]) -> Task:
+    after = replace(before, version=before.version + 1, update_time=now, **changes)
     if after.state not in LEADS_TO.get((before.state, event), frozenset()):
         raise WrongEventError(f"{event} can't lead a {before.state} task to {after.state}")
-    return replace(after, version=before.version + 1, update_time=now)
+    return after

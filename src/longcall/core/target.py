@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Self
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ _LOOPBACK_NAME = "localhost"  # RFC 6761, 6.3
 FORBIDDEN_TARGET, FORBIDDEN_ADDRESS = "FORBIDDEN_TARGET", "FORBIDDEN_ADDRESS"
 
 
+@lru_cache(maxsize=512)
 def host(url: str) -> str:
     """The host's name in lower case, without port; empty for what is no URL."""
     try:
@@ -116,20 +118,15 @@ class TargetRules:
 
     def refuse_url(self, url: str) -> Trouble | None:
         """Say why this URL is not called, as far as that can be told without resolving its host."""
-        try:
-            place = Place.of(url)
-        except ValueError as error:
-            return Trouble(FORBIDDEN_TARGET, str(error))
-        if why := self._why_not(place):
-            return Trouble(FORBIDDEN_TARGET, why)
-        return self.refuse_address(place.host) if _is_address(place.host) else None
+        return _refused(self, url)
 
     def refuse_address(self, address: str) -> Trouble | None:
         """Say why nothing at this address is called, whatever name led to it."""
         why = addresses.refusal(address, allow_private=self.allow_private)
         return Trouble(FORBIDDEN_ADDRESS, why) if why else None
 
-    def _why_not(self, place: Place) -> str | None:
+    def why_not(self, place: Place) -> str | None:
+        """Say why nothing at this place is called."""
         if _below(place.host, _METADATA_NAMES):
             return f"{place.host} is a metadata server, which is never called"
         if not self.allow_private and _below(place.host, (_LOOPBACK_NAME,)):
@@ -142,6 +139,17 @@ class TargetRules:
 
 
 STRICT = TargetRules()
+
+
+@lru_cache(maxsize=512)
+def _refused(rules: TargetRules, url: str) -> Trouble | None:
+    try:
+        place = Place.of(url)
+    except ValueError as error:
+        return Trouble(FORBIDDEN_TARGET, str(error))
+    if why := rules.why_not(place):
+        return Trouble(FORBIDDEN_TARGET, why)
+    return rules.refuse_address(place.host) if _is_address(place.host) else None
 
 
 def _plain(host: str) -> str:

@@ -83,7 +83,7 @@ class HttpRequest:
 
     def has_header(self, name: str) -> bool:
         """Tell whether the caller gave this header; `name` in lower case."""
-        return any(given.lower() == name for given in self.headers)
+        return bool(self.headers) and any(given.lower() == name for given in self.headers)
 
 
 CALLBACK_RETRIES = RetryPolicy(

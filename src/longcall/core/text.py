@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 _UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
@@ -14,6 +15,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def duration_text(value: timedelta) -> str:
     """Protobuf JSON of a duration: seconds with an ``s``, as many digits as needed: ``"3.5s"``."""
     micros = value // timedelta(microseconds=1)
@@ -22,6 +24,7 @@ def duration_text(value: timedelta) -> str:
     return f"{'-' if micros < 0 else ''}{whole}{digits}s"
 
 
+@lru_cache(maxsize=256)
 def parse_duration(text: str) -> timedelta:
     """Read ``"3.5s"``. Raises ValueError when it is anything else; digits past the microsecond are dropped."""
     match = _DURATION.fullmatch(text)
@@ -63,7 +66,8 @@ def span_text(value: timedelta) -> str:
 
 def time_text(value: datetime) -> str:
     """RFC 3339 in UTC with microseconds, so that texts sort as times do: ``2026-11-24T08:00:00.000000Z``."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -39,14 +39,14 @@ Read = TypeVar("Read")
 
 def dumps(value: object) -> bytes:
     """Compact UTF-8 JSON. Half a character (a lone surrogate), which UTF-8 can't hold, becomes a question mark."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")
+    return _WRITER.encode(value).encode(errors="replace")
 
 
 def loads(raw: bytes | str) -> Any:  # noqa: ANN401 — any JSON
     """Parse JSON as RFC 8259 has it: UTF-8, no NaN, no number beyond reckoning, no half a character. Raises ValueError."""
     text = raw if isinstance(raw, str) else raw.decode()
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = _READER.decode(text)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -73,6 +73,11 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json's own functions make one for every call with options.
+_WRITER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_READER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _maybe(read: Callable[[Any], Read], value: Any) -> Read | None:  # noqa: ANN401 — any JSON
@@ -283,7 +288,7 @@ def task_from_json(data: Json) -> Task:
         attempts=tuple(_attempt_from_json(attempt) for attempt in data["attempts"]),
         failure=failure,
         response=_maybe(_response_from_json, data["response"]),
-        extra={key: value for key, value in data.items() if key not in _KNOWN},
+        extra={key: data[key] for key in data.keys() - _KNOWN},
     )
 
 
@@ -365,7 +370,7 @@ def _attempt_from_json(data: Json) -> Attempt:
         trouble=_maybe(_trouble_from_json, data["error"]),
         retry_time=_maybe(parse_time, data["retryTime"]),
         span=data.get("span", ""),
-        extra={key: value for key, value in data.items() if key not in _KNOWN_OF_ATTEMPT},
+        extra={key: data[key] for key in data.keys() - _KNOWN_OF_ATTEMPT},
     )
 
 

@@ -102,6 +102,8 @@ class Lease:
 
     async def announce(self) -> None:
         """Have a look at this runner queued before its first task, and again after a lapse. Raises UnavailableError."""
+        if self._looked and self.good:
+            return
         async with self._looking:
             if self._looked and not self.good:
                 self._lapsed()

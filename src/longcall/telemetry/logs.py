@@ -110,10 +110,13 @@ def _as_json(_logger: object, _method: str, event: structlog.typing.EventDict) -
     return _dumps({**first, **event})
 
 
+_WRITER = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
 def _dumps(line: Mapping[str, object]) -> str:
     """One line of JSON, whatever was handed in: a log line never fails."""
     try:
-        return json.dumps(line, ensure_ascii=False, default=repr)
+        return _WRITER.encode(line)
     except (TypeError, ValueError, RecursionError):
         return json.dumps({str(name): repr(value) for name, value in line.items()})
 
