@@ -58,7 +58,7 @@ async def operations(stack: Stack) -> list[tuple[str, str]]:
         ("GET", "/"),
         ("GET", "/v1/nope"),
         ("PUT", "/v1/nope"),
-        ("BREW", "/v1/tasks"),
+        ("PURGE", "/v1/tasks"),
     ]
 
 

@@ -112,11 +112,14 @@ async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
     "said",
     [
         b"hello there\r\n\r\n",
+        b"BREW /x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET /x HTTP/1.1\r\nX: " + b"y" * (server.MAX_HEAD + 1),
         b"GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
-    ids=["words", "a length that is none", "TLS", "a chunk that is none"],
+    ids=["words", "a method", "two lengths", "an endless head", "a length that is none", "TLS", "a chunk that is none"],
 )
 async def test_what_is_no_http_is_answered_with_a_problem(said: bytes) -> None:
     """One answer like any other, and the connection is closed."""

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from longcall.cli.ends import USAGE
-from longcall.cli.up import fail, on_signals, serve, server_settings
+from longcall.cli.up import fail, on_signals, serve, server_settings, settle_in
 from longcall.core.errors import LongcallError
 from longcall.core.text import human_duration
 
@@ -53,6 +53,7 @@ async def _run(host: str, port: int, settings: "Settings", stopping: "Stopping",
 
     stop = on_signals(stopping)
     async with running(host, port, settings, stopping, reload=reload if references() else None) as url:
+        settle_in()
         ready({"api": url}, as_json=as_json)
         await stop.wait()
 

@@ -64,12 +64,13 @@ def span_text(value: timedelta) -> str:
     return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
 
 
+@lru_cache(maxsize=1024)
 def time_text(value: datetime) -> str:
     """RFC 3339 in UTC with microseconds, so that texts sort as times do: ``2026-11-24T08:00:00.000000Z``."""
-    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+@lru_cache(maxsize=1024)
 def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time with its offset. Raises ValueError; digits past the microsecond are dropped."""
     if not _TIME.fullmatch(text):

@@ -38,7 +38,7 @@ class TraceContext:
 
     def child(self, span: str) -> "TraceContext":
         """A span below this one: same trace, same sampling, same state."""
-        return replace(self, span=span, parent=self.span)
+        return TraceContext(self.trace, span, self.span, self.sampled, self.state, self.baggage)
 
 
 def parse(traceparent: str | None, tracestate: str = "", cloud: str | None = None, baggage: str = "") -> TraceContext | None:

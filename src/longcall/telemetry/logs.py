@@ -4,8 +4,10 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
+import orjson
 import structlog
 
 # What a record of the standard library's logging has by itself; anything else was given with `extra`.
@@ -110,13 +112,12 @@ def _as_json(_logger: object, _method: str, event: structlog.typing.EventDict) -
     return _dumps({**first, **event})
 
 
-_WRITER = json.JSONEncoder(ensure_ascii=False, default=repr)
-
-
 def _dumps(line: Mapping[str, object]) -> str:
     """One line of JSON, whatever was handed in: a log line never fails."""
+    with suppress(TypeError):  # half a character, a huge number, a name that is no text
+        return orjson.dumps(line, default=repr).decode()
     try:
-        return _WRITER.encode(line)
+        return json.dumps(line, ensure_ascii=False, default=repr)
     except (TypeError, ValueError, RecursionError):
         return json.dumps({str(name): repr(value) for name, value in line.items()})
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from longcall.core.errors import FieldError, InvalidArgumentError, SlowSenderError, TooLargeError, UnsupportedTypeError
 from longcall.core.task import MAX_REQUEST_BYTES
@@ -37,14 +37,18 @@ async def read(request: Request, pace: Pace = PACE, most: int = MAX_BODY) -> byt
     start = loop.time()
     try:
         async with asyncio.timeout_at(pace.deadline(start, start, 0)) as clock:
-            async for chunk in request.stream():
-                body += chunk
+            while True:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
                 if len(body) > most:
                     raise TooLargeError(f"the body has more than the {most} bytes that are taken")
+                if not message.get("more_body", False):
+                    return bytes(body)
                 clock.reschedule(pace.deadline(start, loop.time(), len(body)))
     except TimeoutError:
         raise SlowSenderError(f"the body came too slowly: {len(body)} bytes in {loop.time() - start:.0f} s, and then none") from None
-    return bytes(body)
 
 
 async def read_json(request: Request, empty: object = None) -> object:
@@ -62,6 +66,6 @@ def parse(raw: bytes) -> object:
         data = loads(raw)
     except ValueError as error:
         raise InvalidArgumentError(FieldError("", f"this is not JSON: {error}")) from None
-    if is_deep(data):
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and is_deep(data):
         raise InvalidArgumentError(FieldError("", f"this is JSON nested more than {MAX_DEPTH} deep"))
     return data
