@@ -1,5 +1,9 @@
 """Every command with its help and its options, from the command line itself."""
 
+import textwrap
+from contextlib import redirect_stdout
+from io import StringIO
+
 import typer.main
 
 from longcall.cli.main import build
@@ -8,7 +12,9 @@ from made_from.markdown import table
 
 def commands() -> str:
     """A chapter for each command, in the order of `longcall --help`."""
-    program = typer.main.get_command(build())
+    with redirect_stdout(StringIO()):  # for a pipe: on a terminal, help is marked up
+        built = build()
+    program = built if hasattr(built, "commands") else typer.main.get_command(built)
     with program.make_context("longcall", [], resilient_parsing=True) as top:
         found = getattr(program, "commands", {})
         return "\n\n".join(_chapter(name, command, top) for name, command in found.items() if not command.hidden)
@@ -25,9 +31,13 @@ def _chapter(name, command, top) -> str:  # noqa: ANN001 — Typer brings its ow
 
 
 def _text(written: str | None) -> list[str]:
-    """Paragraphs; one that Click is told not to wrap, or that is indented, is shown as it is."""
-    parts = [part for part in (written or "").split("\n\n") if part.strip()]
-    return [f"```text\n{part.removeprefix(chr(8)).strip()}\n```" if part.startswith(("\b", "    ")) else _line(part) for part in parts]
+    """Paragraphs; one that Click is told not to wrap is an example, with a line above that says so."""
+    return [_example(part) if part.startswith("\b") else _line(part) for part in (written or "").split("\n\n") if part.strip()]
+
+
+def _example(part: str) -> str:
+    said, _, lines = part.removeprefix("\b").strip().partition("\n")
+    return f"{said}\n\n```sh\n{textwrap.dedent(lines)}\n```"
 
 
 def _line(part: str) -> str:
