@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test quick coverage check fix lock bench clean
+.PHONY: help demo test quick coverage check fix docs lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -52,6 +52,10 @@ fix: $(READY) ## format, mend what ruff can mend, make the generated pages anew
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python docs/make.py
+
+docs: $(READY) ## the pages as a site, in build/docs: read it offline
+	@$(BIN)/sphinx-build -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 UPGRADE := --upgrade
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-emit-package longcall

@@ -1,49 +1,47 @@
-"""Make docs/lifecycle.md from the table in core/lifecycle.py: `make fix` runs it, and a test holds the page to it."""
+"""Make what of the pages is made from the code: `make fix` runs it, and a test holds the pages to it.
 
+A page has its blocks between `<!-- made from NAME -->` and `<!-- end -->`; everything else in it is written by hand.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from longcall.core.lifecycle import LEADS_TO, Event
-from longcall.core.task import State
+from made_from import commands, events, http_api, lifecycle, metrics, sdk, settings
 
-PAGE = Path(__file__).parent / "lifecycle.md"
-SAID = {
-    Event.TAKE: "a runner begins the next attempt",
-    Event.SETTLE: "the attempt has ended: 2xx, policy says again, policy says no, or its cancel was asked for",
-    Event.EXPIRE: "`taskTimeout` was over before the next attempt began",
-    Event.CANCEL: "the caller wants no more of it; a running attempt is asked to stop, and its owner settles it",
-    Event.RETRY: "`:retry`: what waits goes now, what failed or was cancelled goes again with a fresh budget",
+DOCS = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- made from (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCKS = {
+    "commands": commands.commands,
+    "events": events.events,
+    "operations": http_api.operations,
+    "bodies": http_api.bodies,
+    "lifecycle": lifecycle.rows,
+    "metrics": metrics.metrics,
+    "sdk": sdk.sdk,
+    "settings": settings.settings,
 }
 
 
-def page() -> str:
-    """The page as it should stand."""
-    arrows = [f"    {before} --> {after}: {event}" for (before, event), ends in LEADS_TO.items() for after in State if after in ends]
-    rows = [
-        f"| {before} | {event} | {', '.join(after for after in State if after in ends)} | {SAID[event]} |"
-        for (before, event), ends in LEADS_TO.items()
-    ]
-    ends = ", ".join(state for state in State if state.ended)
-    return "\n".join(
-        [
-            "# The life of a task",
-            "",
-            "Made from `LEADS_TO` in `src/longcall/core/lifecycle.py` by `make fix`; what is not in the table can't happen.",
-            "",
-            "```mermaid",
-            "stateDiagram-v2",
-            "    [*] --> SCHEDULED",
-            *arrows,
-            "```",
-            "",
-            f"{ends} are ends: only `:retry` leaves one, and never SUCCEEDED.",
-            "",
-            "| in | event | leads to | when |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            "",
-        ]
-    )
+def made() -> Iterator[tuple[Path, str]]:
+    """Each page with blocks, as it should stand, and the picture."""
+    yield DOCS / "lifecycle.svg", lifecycle.picture()
+    for page in sorted(DOCS.glob("*.md")):
+        if BLOCK.search(text := page.read_text()):
+            yield page, BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
+
+
+def main() -> int:
+    """Write them; with `--check` only name those that are not as they should be."""
+    checking = "--check" in sys.argv[1:]
+    stale = [(page, text) for page, text in made() if not page.exists() or page.read_text() != text]
+    for page, text in stale:
+        sys.stdout.write(f"{page.name} {'is not' if checking else 'made'} as the code says\n")
+        if not checking:
+            page.write_text(text)
+    return 1 if checking and stale else 0
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    sys.exit(main())

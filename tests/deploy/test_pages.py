@@ -77,11 +77,11 @@ def test_the_migration_s_snippet_builds_both_tasks(monkeypatch: pytest.MonkeyPat
             assert parent.startswith("projects/my-project/")
             made.append(task)
 
-    page = (ROOT / "docs" / "migration.md").read_text()
-    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    page = (ROOT / "docs" / "how-to" / "from-cloud-tasks.md").read_text()
+    (snippet,) = (each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "# before" in each)
     names: dict[str, Any] = {}
     monkeypatch.setattr(tasks_v2, "CloudTasksClient", Client)
-    exec(compile(snippet, str(Path("migration.md")), "exec"), names)  # noqa: S102 — our own page
+    exec(compile(snippet, str(Path("from-cloud-tasks.md")), "exec"), names)  # noqa: S102 — our own page
     before, now = made
     assert before.http_request.url == "https://train-abc-uc.a.run.app/train"
     assert (now.app_engine_http_request.relative_uri, now.name.rpartition("/")[2]) == ("/dispatch", "train-2026-11-24")

@@ -46,7 +46,7 @@ def doctor(
         settings = read_settings()
     except LongcallError as error:
         report = _Report(as_json=as_json)
-        report.tell([Finding("settings", Level.BAD, str(error), "docs/reference.md has every setting")])
+        report.tell([Finding("settings", Level.BAD, str(error), "docs/settings.md has every setting")])
         raise typer.Exit(report.end()) from None
     with ending():
         raise typer.Exit(_look(settings, target, timedelta(seconds=hold or HOLD), as_json=as_json))

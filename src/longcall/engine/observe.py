@@ -148,7 +148,7 @@ def attempt_held(task: Task, open_for: timedelta, received: int) -> None:
 
 
 def attempt_settled(task: Task, outcome: Outcome) -> None:
-    """An attempt has ended and its record is written: how, and whether and when it goes again."""
+    """An attempt has ended: how, and whether and when it goes again."""
     attempt = task.attempts[-1]
     trouble = outcome.trouble
     log.info(
@@ -177,7 +177,7 @@ def attempt_settled(task: Task, outcome: Outcome) -> None:
 
 
 def task_finished(task: Task) -> None:
-    """A task has come to its end."""
+    """The task's end."""
     log.info(
         "task.finished",
         task=task.id,
@@ -203,7 +203,7 @@ def callback_ended(task: Task) -> None:
 
 
 def outcome_late(task_id: str, attempt: int, outcome: Outcome) -> None:
-    """An outcome came for an attempt that was no longer this runner's: kept here."""
+    """An outcome came for an attempt that was settled as lost meanwhile: this is where it is kept."""
     log.warning("outcome.late", task=task_id, attempt=attempt, outcome=outcome.name, trouble=str(outcome.trouble))
     _told.meter.add(metrics.LATE)
 
@@ -214,34 +214,34 @@ def message_odd(visit: Visit, why: str) -> None:
 
 
 def name_in_use(hand_put: HandPut, kept_as: str) -> None:
-    """Somebody put another task on the queue under a name in use."""
+    """Somebody put another task on the queue under a name in use; it is kept apart."""
     log.error("task.differs", task=hand_put.name, kept_as=kept_as)
 
 
 def cancel_requested(task: Task) -> None:
-    """A caller wants no more of a task."""
+    """A caller wants no more of it."""
     log.info("task.cancel_requested", task=task.id, state=task.state.value, trace=task.trace)
     if task.state.ended:
         task_finished(task)
 
 
 def task_retried(task: Task) -> None:
-    """A task goes again because somebody asked for it."""
+    """Somebody asked for it to be run again, or now."""
     log.info("task.retried", task=task.id, trace=task.trace)
 
 
 def task_forgotten(task: Task) -> None:
-    """A record was deleted because somebody asked for it."""
+    """Somebody deleted it."""
     log.info("task.forgotten", task=task.id, trace=task.trace)
 
 
 def tasks_purged(number: int) -> None:
-    """Records were deleted because they ended longer ago than is kept."""
+    """Records went because their retention was over."""
     log.info("tasks.purged", tasks=number)
 
 
 def queue_odd(what: str, todo: str) -> None:
-    """A queue is not set as it must be, as seen at the start; `longcall doctor` looks again."""
+    """A queue is not set as it must be, as seen at the start of a runner; `longcall doctor` looks again."""
     log.warning("queue.odd", what=what, todo=todo)
 
 
@@ -266,7 +266,7 @@ def runner_stopped(name: str, left: int) -> None:
 
 
 def runner_lost(name: str, tasks: int) -> None:
-    """A runner's lease is over; it left running tasks behind, which are settled now."""
+    """A runner's lease is over; what it left behind is settled now."""
     log.warning("runner.lost", runner=name, tasks=tasks)
     _told.meter.add(metrics.RUNNERS_LOST)
 
@@ -278,7 +278,7 @@ def beat_failed(name: str, error: Exception) -> None:
 
 
 def out_of_reach(what: str, error: Exception) -> None:
-    """The store, the queue or the collector does not answer; it is tried again."""
+    """The store, the queue or the OTLP collector does not answer; it is tried again."""
     log.warning("reach.lost", what=what, error=str(error) or type(error).__name__)
 
 

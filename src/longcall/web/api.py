@@ -233,7 +233,10 @@ def _add_create(api: FastAPI, parts: Parts) -> None:
 
     @api.post("/v1/tasks", status_code=201, responses=answers, openapi_extra=_body_of(TaskIn, required=True))
     async def create_task(request: Request) -> Response:
-        """Create a task. The same again answers 200 with the task that exists."""
+        """Create a task: 201 with the task, its `Location` and `warnings`.
+
+        The same again answers 200 with the task that exists, and another one under its id 409.
+        """
         task_id, spec = parts.reader.task(await body.read_json(request), parts.clock.now())
         caller = trace.caller(request, with_baggage=parts.baggage)
         submitted = await parts.submitter.submit(spec, task_id or _idempotency_key(request), caller)
@@ -255,17 +258,23 @@ def _add_verbs(api: FastAPI, parts: Parts) -> None:
 
     @api.post("/v1/tasks/{task_id}:cancel", responses=viewed)
     async def cancel(task_id: str) -> Response:
-        """Cancel a task. A running call is closed by its runner within two seconds; the target may go on working."""
+        """Cancel a task: a waiting one ends at once, a running one is closed by its runner within two seconds.
+
+        Its target may go on working. 409 when it SUCCEEDED or FAILED.
+        """
         return _json(await parts.view(await parts.control.cancel(task_id)))
 
     @api.post("/v1/tasks/{task_id}:retry", responses=viewed)
     async def retry(task_id: str) -> Response:
-        """Run a failed or cancelled task again, a waiting one now."""
+        """Run a failed or cancelled task again, with a fresh budget and its history kept; a waiting one now. 409 when it SUCCEEDED."""
         return _json(await parts.view(await parts.control.retry(task_id)))
 
     @api.delete("/v1/tasks/{task_id}", status_code=204, responses=responses)
     async def forget(task_id: str) -> Response:
-        """Forget an ended task and its bodies."""
+        """Forget an ended task, its bodies and its ended callbacks.
+
+        409 before it has ended, or while its first message waits for its scheduleTime.
+        """
         await parts.control.forget(task_id)
         return Response(status_code=204)
 
@@ -280,13 +289,13 @@ def _read_body(model: type[Model], data: object) -> Model:
 def _add_reads(api: FastAPI, parts: Parts) -> None:
     @api.get("/v1/tasks", responses={**_COMMON, **_good(_PAGE)})
     async def list_tasks(query: Annotated[ListQuery, Query()]) -> Response:
-        """List tasks, newest first, without bodies and attempts."""
+        """List tasks, newest first, without bodies and attempts; `nextPageToken` is the next page's `pageToken`."""
         page = await parts.control.page(query.to_query(parts.clock.now()))
         return _json({"tasks": [parts.renderer.row(task) for task in page.tasks], "nextPageToken": page.next_token})
 
     @api.get("/v1/tasks/{task_id}", responses={**_COMMON, **_NOT_FOUND, **_good(_VIEW)})
     async def get_task(task_id: str, query: Annotated[ReadQuery, Query()]) -> Response:
-        """Read a task; with `wait`, once it has ended or the time is up."""
+        """Read a task; with `wait`, once it has ended or the time is up, also for an id not seen yet."""
         patience = query.wait.total_seconds() if query.wait is not None else 0
         return _json(await parts.view(await parts.control.read(task_id, patience)))
 
@@ -294,7 +303,10 @@ def _add_reads(api: FastAPI, parts: Parts) -> None:
 
     @api.get("/v1/tasks/{task_id}/response", responses={**_COMMON, **_NOT_FOUND, **link}, response_class=StreamingResponse)
     async def get_response(task_id: str) -> Response:
-        """The body of the last response, as it came. It never runs in this origin."""
+        """The body of the last response, as it came, as an attachment that never runs in this origin.
+
+        From a bucket a 302 to a signed URL that is good for five minutes, where there is something to sign with.
+        """
         task, where = await parts.control.body(task_id)
         if isinstance(where, str):
             return Response(status_code=302, headers={"location": where, "cache-control": "no-store", "referrer-policy": "no-referrer"})
@@ -304,7 +316,10 @@ def _add_reads(api: FastAPI, parts: Parts) -> None:
 def _add_stats(api: FastAPI, stats: Stats) -> None:
     @api.get("/v1/stats", responses={**_COMMON, **_good(_STATS)})
     async def get_stats() -> Response:
-        """How many calls stand where, at most two seconds ago; `oldest` is the createTime of the oldest that has not ended."""
+        """How many calls stand where (`byState`), run and are overdue, at most two seconds ago.
+
+        `oldest` is the createTime of the oldest that has not ended.
+        """
         counts = await stats.counts.get()
         by_state = {state.value: counts.by_state.get(state, 0) for state in State}
         oldest = time_text(counts.oldest) if counts.oldest else None

@@ -99,7 +99,10 @@ def add(api: FastAPI, streams: Streams, errors: dict[int | str, dict[str, Any]],
 
     @api.get("/v1/tasks/{task_id}/events", responses={**errors, **missing, **STREAM, **gone}, response_class=StreamingResponse)
     async def watch_task(task_id: str, query: Annotated[TaskEventsQuery, Query()], request: Request) -> Response:
-        """Watch a task: its view, now and at each change, up to its end. `Last-Event-ID` is the version seen last."""
+        """Watch a task: its view, now and at each change, up to its end. `Last-Event-ID` is the version seen last.
+
+        404 for an id not there, unless `wait` waits for it.
+        """
         told = _last(request, _version, "a task's version")
         stored = await streams.task_events.first(task_id, query.wait.total_seconds() if query.wait is not None else 0)
         if what_next(told, stored.task) is Next.END:
