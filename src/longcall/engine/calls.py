@@ -42,10 +42,11 @@ class Room:
 class _Call:
     seat: Seat
     sent_time: datetime | None = None
-    running: asyncio.Task[Outcome] | None = None
+    running: asyncio.Task[Any] | None = None  # while its request is under way
     task: Task | None = None
     received: int = 0
     stop: Stop | None = None
+    closed: bool = False
 
     def heard(self, size: int) -> None:
         self.received += size
@@ -53,12 +54,10 @@ class _Call:
     def left(self, at: datetime) -> None:
         self.sent_time = at
 
-    def stopped_by(self) -> Stop | None:
-        return self.stop
-
     def end(self, stop: Stop) -> None:
         self.stop = self.stop or stop
-        if self.running is not None:
+        if self.running is not None and not self.closed:
+            self.closed = True
             self.running.cancel()
 
 
@@ -143,16 +142,17 @@ class Calls:
         observe.attempt_started(task)
         call = self._held[task.id, task.attempt_count]
         call.task = task
-        call.running = asyncio.create_task(self._call(task, call))
+        me = call.running = asyncio.current_task()
         if self.draining:
             call.end(drained)
         try:
-            return await call.running
+            return await self._call(task, call)
         except asyncio.CancelledError:
-            stop = call.stopped_by()
-            if stop is None:
-                raise
-            return stop(self.clock.now(), call.sent_time)
+            if call.stop is None or not call.closed or me is None or me.uncancel() > 0:
+                raise  # not the call alone is to end: this runner gives up
+            return call.stop(self.clock.now(), call.sent_time)
+        finally:
+            call.running = None
 
     async def report(self) -> None:
         """Say for ever, every few minutes, which calls are still there: of a call of hours the log is not silent."""
