@@ -256,7 +256,14 @@ def plain(bench: Bench) -> Iterator[tuple[int, int]]:
 @contextmanager
 def runner(bench: Bench, store: str, queue: str) -> Iterator[tuple[int, int]]:
     """A runner over this store: its port and process id."""
-    settings = {"STORE": store, "QUEUE_ENDPOINT": queue, "QUEUE_SECRET": SECRET, "ALLOW_PRIVATE_TARGETS": "true", "LOG_FORMAT": "json"}
+    settings = {
+        "STORE": store,
+        "BODIES": f"file://{bench.folder}/bodies",
+        "QUEUE_ENDPOINT": queue,
+        "QUEUE_SECRET": SECRET,
+        "ALLOW_PRIVATE_TARGETS": "true",
+        "LOG_FORMAT": "json",
+    }
     environ = {f"LONGCALL_{name}": value for name, value in settings.items()}
     with process(bench.mine, sys.executable, "-m", "longcall", "runner", "--port", "0", "--json", **environ) as child:
         assert child.stdout is not None  # noqa: S101 — it is a pipe

@@ -97,7 +97,7 @@ async def measure(collector: str, count: int, at_once: int, rounds: int) -> None
                 return seconds / count, (time.process_time() - start) / count
 
             told = observe._told  # noqa: SLF001 — what is installed is switched off and on
-            meter, flush = told.meter, told.traces.tracer.span_processor.force_flush  # type: ignore[attr-defined] # telemetry/spans.py's
+            meter, flush = told.meter, told.traces.ended.__self__.force_flush  # type: ignore[attr-defined] # telemetry/otel.py's batches
             variants = {
                 "nothing counted": uncounted,
                 "metrics alone": lambda: observe.telling(None, meter),

@@ -11,13 +11,14 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from longcall.engine.gauges import Gauges
 from longcall.engine.observe import Traces
 from longcall.telemetry.exporters import MetricExporter, Outage, SpanExporter
 from longcall.telemetry.google_session import GoogleSession
 from longcall.telemetry.instruments import Histograms, observe_counters, observe_gauges
-from longcall.telemetry.spans import GivenIds, Spans
+from longcall.telemetry.spans import Spans
 from longcall.telemetry.tally import Tally
 
 # Seconds for the last spans of a process that was told to stop; App Engine may kill it after two.
@@ -64,10 +65,10 @@ def _resource(to: Otlp, project: str) -> Resource:
 
 
 def _spans(exporter: SpanExporter, resource: Resource) -> tuple[Spans, Shutdown]:
-    ids = GivenIds()
-    provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Spans.of(provider, ids), provider.shutdown
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # reads which sampler is asked for
+    batches = BatchSpanProcessor(exporter)
+    chance = RandomIdGenerator()
+    return Spans(provider.sampler, resource, batches.on_end, lambda: f"{chance.generate_span_id():016x}"), batches.shutdown
 
 
 def _metrics(exporter: MetricExporter, resource: Resource, tally: Tally, gauges: Gauges) -> Shutdown:

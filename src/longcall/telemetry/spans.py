@@ -4,16 +4,16 @@ Attributes are those of the stable HTTP conventions (https://opentelemetry.io/do
 for the queue's, which are in development, `messaging.system` is our own choice.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, set_span_in_context
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, set_span_in_context
 from opentelemetry.trace.span import TraceState
 
 from longcall.core.attempt import Outcome, Responded
@@ -24,47 +24,26 @@ Attributes = Mapping[str, str | int]
 PORTS = {"http": 80, "https": 443}
 
 
-@dataclass
-class GivenIds(IdGenerator):
-    """The ids that the records have; where none is given, ones by chance."""
-
-    chance: IdGenerator = field(default_factory=RandomIdGenerator)
-    given: TraceContext | None = None
-
-    def generate_trace_id(self) -> int:
-        """The trace's, asked for only where a span has no parent."""
-        return int(self.given.trace, 16) if self.given else self.chance.generate_trace_id()
-
-    def generate_span_id(self) -> int:
-        """The span's."""
-        return int(self.given.span, 16) if self.given and self.given.span else self.chance.generate_span_id()
-
-    @contextmanager
-    def giving(self, context: TraceContext) -> Iterator[None]:
-        """Give these to the span that is started meanwhile."""
-        self.given = context
-        try:
-            yield
-        finally:
-            self.given = None
+SCOPE = InstrumentationScope("longcall")
+OK, WRONG = Status(), Status(StatusCode.ERROR)
 
 
 @dataclass(frozen=True)
 class Spans:
-    """The engine's spans: `submit`, `task.dispatched` and one for each attempt."""
+    """The engine's spans: `submit`, `task.dispatched` and one for each attempt.
 
-    tracer: Tracer
+    They are made as what they are when they have ended, with the ids that the records have: a tracer would make ids of its own, and take
+    three times as long. `sampler` says which traces are kept, `ended` is given each span.
+    """
+
     sampler: Sampler
-    ids: GivenIds
-
-    @classmethod
-    def of(cls, provider: TracerProvider, ids: GivenIds) -> "Spans":
-        """Those of a provider that has its ids from `ids`."""
-        return cls(provider.get_tracer("longcall"), provider.sampler, ids)
+    resource: Resource
+    ended: Callable[[ReadableSpan], None]
+    new_span_id: Callable[[], str]
 
     def samples(self, context: TraceContext) -> bool:
         """What the sampler says of a task's span; by OpenTelemetry's default what its caller said, and yes without one."""
-        parent = set_span_in_context(NonRecordingSpan(_remote(context, context.parent))) if context.parent else None
+        parent = set_span_in_context(NonRecordingSpan(_place(context, context.parent))) if context.parent else None
         said = self.sampler.should_sample(parent, int(context.trace, 16), "submit", SpanKind.PRODUCER)
         return said.decision is Decision.RECORD_AND_SAMPLE
 
@@ -79,9 +58,9 @@ class Spans:
         if task.origin is None or attempt is None:
             return
         before = [each.span for each in task.attempts[-2:-1] if each.span]
-        links = [Link(_remote(task.origin, span)) for span in (task.origin.span, *before)]
+        links = [Link(_place(task.origin, span)) for span in (task.origin.span, *before)]
         said = _queued(task, "process") | {"longcall.attempt": attempt.number, "longcall.runner": attempt.runner}
-        context = task.origin.child("")
+        context = task.origin.child(self.new_span_id())
         self._span("task.dispatched", SpanKind.CONSUMER, context, (attempt.start_time, attempt.start_time), said, links=links)
 
     def settled(self, task: Task, outcome: Outcome) -> None:
@@ -102,25 +81,34 @@ class Spans:
         times: tuple[datetime, datetime],
         attributes: Attributes,
         *,
-        links: list[Link] | None = None,
+        links: Sequence[Link] = (),
         wrong: bool = False,
     ) -> None:
         if not context.sampled:
             return
         start, end = map(_nanoseconds, times)
-        parent = set_span_in_context(NonRecordingSpan(_remote(context, context.parent))) if context.parent else None
-        with self.ids.giving(context):
-            span = self.tracer.start_span(name, parent, kind, attributes, links, start)
-        if wrong:
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(max(start, end))
+        self.ended(
+            ReadableSpan(
+                name,
+                _place(context, context.span, is_remote=False),
+                _place(context, context.parent) if context.parent else None,
+                self.resource,
+                attributes,
+                links=links,
+                kind=kind,
+                status=WRONG if wrong else OK,
+                start_time=start,
+                end_time=max(start, end),
+                instrumentation_scope=SCOPE,
+            )
+        )
 
 
-def _remote(context: TraceContext, span: str) -> SpanContext:
-    """Another span of the same trace, which ended elsewhere."""
+def _place(context: TraceContext, span: str, *, is_remote: bool = True) -> SpanContext:
+    """A span of this trace."""
     flags = TraceFlags(TraceFlags.SAMPLED if context.sampled else TraceFlags.DEFAULT)
     state = TraceState.from_header([context.state]) if context.state else None
-    return SpanContext(int(context.trace, 16), int(span, 16), is_remote=True, trace_flags=flags, trace_state=state)
+    return SpanContext(int(context.trace, 16), int(span, 16), is_remote, trace_flags=flags, trace_state=state)
 
 
 def _queued(task: Task, operation: str) -> dict[str, str | int]:
