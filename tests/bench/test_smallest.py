@@ -1,0 +1,122 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str) -> str:
+    """Run a bench as people do; what it printed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LONGCALL_")}  # noqa: TID251 — a child needs it
+    command = [sys.executable, str(ROOT / "bench" / words[0]), *words[1:]]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def table(tmp_path: Path, bench: str) -> dict[str, Any]:
+    """Run a bench at its smallest; what it wrote as JSON, which is what it printed."""
+    printed = run(bench, "--smallest", "--json", str(tmp_path / "table.json"))
+    found: dict[str, Any] = json.loads((tmp_path / "table.json").read_text())
+    assert [line.split(" | ")[0].removeprefix("| ") for line in printed.splitlines() if line.startswith("| ")][2:] == [
+        row["what"] for row in found["rows"]
+    ]
+    assert found["command"] == f"bench/{bench} --smallest"
+    assert {"cpu", "cores", "memory", "system", "load"} == set(found["machine"])
+    assert set(found["versions"]) >= {"Python", "longcall"}
+    return found
+
+
+def whats(found: dict[str, Any]) -> list[str]:
+    """The names of the rows."""
+    return [row["what"] for row in found["rows"]]
+
+
+def value(found: dict[str, Any], what: str) -> float:
+    """What was measured, of the row that is named so."""
+    (row,) = (row for row in found["rows"] if row["what"] == what)
+    return float(row["ours"]["value"])
+
+
+@pytest.mark.timeout(120)
+def test_held_calls(tmp_path: Path) -> None:
+    """Calls are held both ways, none is lost or made twice, and four baselines stand beside them."""
+    found = table(tmp_path, "held_calls.py")
+    assert sum(what.startswith("30 through ") for what in whats(found)) == 4
+    for how in ("detached", "held"):
+        assert value(found, f"30 {how}: calls lost") == 0
+        assert value(found, f"30 {how}: calls made twice") == 0
+        assert value(found, f"30 {how}: memory in all") > 10
+        assert f"30 {how}: processor while idle" in whats(found)
+
+
+@pytest.mark.timeout(120)
+def test_recovery(tmp_path: Path) -> None:
+    """What `up` was killed with is all running again after its start, none of it twice, while the baseline lost all."""
+    found = table(tmp_path, "recovery.py")
+    up = "20 calls, up is started again"
+    assert [value(found, f"{up}: {what}") for what in ("lost", "made more than once again")] == [0, 0]
+    assert 0 < value(found, f"{up}: all running again") < float("inf")
+    (lost,) = (row["baseline"]["text"] for row in found["rows"] if row["what"] == f"{up}: lost")
+    assert lost == "20"
+
+
+@pytest.mark.timeout(120)
+def test_storm(tmp_path: Path) -> None:
+    """Each kind of jitter is simulated and tried; what is simulated is the same each time, and jitter takes the top off."""
+    found = table(tmp_path, "storm.py")
+    peaks = [value(found, f"jitter {kind}: most arrivals in a second") for kind in ("none", "equal", "full")]
+    assert peaks == [500, 113, 74]
+    for kind in ("none", "equal", "full"):
+        assert value(found, f"for real, 20 calls, jitter {kind}: arrivals in all") >= 20
+
+
+@pytest.mark.timeout(60)
+def test_the_picture_of_a_storm(tmp_path: Path) -> None:
+    """The same figures draw the same bytes."""
+    script = (
+        "import sys; sys.path.insert(0, 'bench'); from pathlib import Path; from plots import small_multiples\n"
+        "small_multiples(Path(sys.argv[1]), {'a': ([0, 1], [1, 5]), 'b': ([0, 1], [2, 3])}, ('x', 'y'), (2, 'line'))"
+    )
+    pictures = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for each in pictures:
+        subprocess.run([sys.executable, "-c", script, str(each)], cwd=ROOT, check=True)
+    one, two = (each.read_bytes() for each in pictures)
+    assert one == two
+    assert b">line</text>" in one
+
+
+@pytest.mark.timeout(60)
+def test_scale(tmp_path: Path) -> None:
+    """The model says what a real run asked of the store for its calls, to the very operation, and each size has its rows."""
+    found = table(tmp_path, "scale.py")
+    asked = [row["what"].rpartition(", ")[2] for row in found["rows"] if row["what"].startswith("10 calls for ")]
+    assert asked == ["insert", "get", "replace", "cancelled", "beat", "runner"]
+    inserts, gets, replaces = (row["ours"]["value"] for row in found["rows"][:3])
+    assert 10 <= inserts <= 20, "a dispatch may be there before its record, and makes it"
+    assert (gets - inserts, replaces) == (20, 20)
+    for size in ("1,000", "100,000", "10,000,000"):
+        assert f"{size} calls: limits met on the way" in whats(found)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (("run.py", "50", "8"), ["directly, by aiohttp (baseline)", "submit, call, settle, wait"]),
+        (("lists.py", "--store", "sqlite", "--tasks", "2000"), ["get", "newest", "state FAILED and label of few", "counts"]),
+        (("embedded_queue.py", "--tasks", "200", "--at-once", "32"), ["ours, durable: creates", "ours, durable: dispatches"]),
+        (("telemetry.py", "20", "8", "2"), ["  nothing counted", "  metrics and traces"]),
+        (("startup.py", "--times", "1"), ["uvicorn with an empty app", "runner, SQLite"]),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else "",
+)
+def test_the_others(words: tuple[str, ...], rows: list[str]) -> None:
+    """Each bench runs, and its table has its rows."""
+    lines = run(*words).splitlines()
+    assert [row for row in rows if not any(line.startswith(row) for line in lines)] == []
