@@ -122,7 +122,7 @@ async def runner(folder: Path, queue: Running, settings: Mapping[str, str], port
         "ALLOW_PRIVATE_TARGETS": "true",
         "CREATE_RATE": "1000000",
     }
-    async with longcall(folder, "runner", "--port", str(port), **known, **settings) as running:
+    async with longcall(folder, "runner", "--port", str(port), **(known | dict(settings))) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ def asked(calls: float, runner_seconds: float, early: float) -> dict[str, float]
     looks = runner_seconds / LOOK_AHEAD.total_seconds()
     return {
         "insert": calls * (1 + early),
-        "get": calls * (3 + early),  # is its id taken; the dispatch; the settle
+        "get": calls * (2 + early),  # is its id taken; the dispatch
         "replace": 2 * calls,  # the take; the settle
         "cancelled": runner_seconds / LOOK_EVERY,
         "beat": runner_seconds / BEAT_EVERY + looks,
