@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-import typer.main
 
 from longcall.cli.main import build
 from longcall.settings import CLIENT, FACTS, PREFIX, Settings
@@ -16,7 +15,7 @@ REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 def commands() -> list[str]:
     """Every command of the command line."""
-    return sorted(getattr(typer.main.get_command(build()), "commands", {}))
+    return sorted(build().commands)
 
 
 @pytest.mark.parametrize("name", commands())
