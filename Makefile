@@ -4,11 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test quick coverage check fix docs lock bench clean
+.PHONY: help demo test quick coverage check fix docs lock bench screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 $(READY): requirements-dev.txt pyproject.toml Makefile
 	@echo "Making .venv (once; about a minute)"
@@ -70,6 +70,9 @@ bench: $(READY) ## the measurements, ours beside a baseline
 	@$(BIN)/python bench/embedded_queue.py
 	@$(BIN)/python bench/telemetry.py
 	@$(BIN)/python bench/startup.py
+
+screenshots: $(READY) ## the pictures in docs/images anew, with Chromium
+	@$(BIN)/python docs/screenshots.py
 
 clean: ## forget .venv and what tools left
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* longcall-data

@@ -113,6 +113,7 @@ class Bench:
     mine: int
     theirs: int
     target: int
+    table: Table
 
     @property
     def url(self) -> str:
@@ -218,10 +219,15 @@ async def nginx(bench: Bench, core: int, port: int, server: str) -> AsyncIterato
         master = await asyncio.create_subprocess_exec("nginx", "-c", str(config), "-p", str(folder), "-e", str(folder / "error.log"))
     try:
         await listening(port)
-        yield Server(port, int(Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0]))
+        yield Server(port, worker_of(master.pid))
     finally:
         master.terminate()
         await master.wait()
+
+
+def worker_of(pid: int) -> int:
+    """The only child of a process."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 async def listening(port: int) -> None:
@@ -269,9 +275,9 @@ async def nothing(_: int, __: int) -> None:
     """Relays need no records."""
 
 
-async def measured(bench: Bench, table: Table, store: str, url: str, delivering: Running, proxy: Server, best: Figure) -> None:
+async def measured(bench: Bench, store: str, url: str, delivering: Running, proxy: tuple[Server, Figure]) -> None:
     """The rows of a runner over one store, beside nginx."""
-    name = NAMES[store]
+    name, table, (other, best) = NAMES[store], bench.table, proxy
     async with ours(bench, url, delivering) as server:
 
         async def prepare(first: int, count: int) -> None:
@@ -285,7 +291,7 @@ async def measured(bench: Bench, table: Table, store: str, url: str, delivering:
         table.row(f"{name}: processor a task", median_of([each.processor for each in loads], "ms"))
         half = found.value / 2
         await prepare(first, int(half * bench.seconds))
-        mine, theirs = await bench.latencies(server, half, first), await bench.latencies(proxy, half, first)
+        mine, theirs = await bench.latencies(server, half, first), await bench.latencies(other, half, first)
         for quantile in (50, 99, 99.9):
             table.row(f"{name}: p{quantile} at half of that", at(mine, quantile / 100), at(theirs, quantile / 100))
         kept = await settled(url, first, len(mine))
@@ -294,9 +300,9 @@ async def measured(bench: Bench, table: Table, store: str, url: str, delivering:
         table.row(f"{name}: tasks a second, records made by their dispatch", rate_of(loads), best)
 
 
-async def beside_running_calls(bench: Bench, table: Table, held: int, url: str, delivering: Running) -> None:
+async def beside_running_calls(bench: Bench, held: int, url: str, delivering: Running) -> None:
     """A whole queue's quota, beside calls that run on."""
-    settings = {"WHEN_FULL": "detach", "HOLD_SLOTS": "1000", "MAX_CALLS": str(held * 2)}
+    table, settings = bench.table, {"WHEN_FULL": "detach", "HOLD_SLOTS": "1000", "MAX_CALLS": str(held * 2)}
     async with target(bench.folder) as silent, ours(bench, url, delivering, **settings) as server:
         await silent.ask("hold")
         await paced(server, message(silent.ready["url"]).replace("bNUMBER", "hNUMBER"), 0, DISPATCHES, held / DISPATCHES)
@@ -325,7 +331,7 @@ async def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="longcall-bench-") as name:
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            bench = Bench(Path(name), options.seconds, options.rounds, cores[0], cores[-1], free_port())
+            bench = Bench(Path(name), options.seconds, options.rounds, cores[0], cores[-1], free_port(), table)
             await enter(nginx(bench, bench.theirs, bench.target, TARGET.format(port=bench.target)))
             with on(bench.theirs):
                 delivering = await enter(queue(bench.folder, "http://127.0.0.1:9"))  # its tasks are not what is measured
@@ -340,8 +346,8 @@ async def main(options: argparse.Namespace) -> None:
                 table.row(f"FastAPI, {what}: requests a second", None, rate_of((await bench.rounds_of(plain, 0, nothing))[0]))
             await relay.kill()
             for store in options.store:
-                await measured(bench, table, store, await database(stack, bench, store), delivering, proxy, best)
-            await beside_running_calls(bench, table, options.held, f"sqlite:///{bench.folder / 'held.db'}", delivering)
+                await measured(bench, store, await database(stack, bench, store), delivering, (proxy, best))
+            await beside_running_calls(bench, options.held, f"sqlite:///{bench.folder / 'held.db'}", delivering)
     table.note("Beside the figures of SQLite and PostgreSQL stand those of nginx. Both stores have what they answer on the disk.")
     table.show(options)
 

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import typer.main
 import yaml  # type: ignore[import-untyped] # it ships none
 
 from longcall.cli.main import build
@@ -32,7 +31,7 @@ def test_what_is_made_from_the_code_is_as_the_code_says() -> None:
 
 def commands() -> list[str]:
     """Every command of the command line."""
-    return sorted(getattr(typer.main.get_command(build()), "commands", {}))
+    return sorted(build().commands)
 
 
 @pytest.mark.parametrize("name", commands())

@@ -1,16 +1,27 @@
 """The dashboard in a real browser: what it gains by its script, and that nothing else runs."""
 
+import asyncio
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from longcall.core import lifecycle
 from longcall.core.task import State
 from tests.browser.conftest import Site, Visitor
+from tests.end_to_end.program import up
+from tests.end_to_end.test_up import ask
+from tests.engine.house import House
+from tests.google import missing
+from tests.sdk.states import hanging
+from tests.target import Target
 from tests.web import scenes
 from tests.web.entrances import READ, WRITE
 
@@ -323,3 +334,75 @@ async def test_a_script_that_got_in_would_not_run(site: Site, visit: Visit) -> N
     assert await page.evaluate("window.ran") is None
     assert any("Content Security Policy" in complaint for complaint in visitor.complaints)
     visitor.complaints.clear()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, out of npm."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    if npm is None:
+        missing("npm")
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"]
+    environment = os.environ | {"npm_config_cache": str(folder / "cache")}  # noqa: TID251 — a child needs it
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        missing(f"npm's axe-core ({done.stderr[-200:]})")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(
+  (each) => `${each.impact} ${each.id}: ${each.nodes.map((node) => node.target.join(" ")).slice(0, 3).join(", ")}`)"""
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@WIDTHS
+async def test_axe_finds_nothing(site: Site, visit: Visit, axe: str, width: dict[str, int], scheme: str) -> None:
+    """Every page, with all that can be opened open: no finding, serious or not. An image without a text is one, so it does look."""
+    visitor = await visit(viewport=width, color_scheme=scheme, bypass_csp=True)
+    for path in await furnished(site):
+        page = await visitor.open(path)
+        await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        await page.evaluate(axe)
+        assert await page.evaluate(AXE) == [], path
+        await page.evaluate("document.querySelector('main').append(new Image())")
+        assert [found.partition(":")[0] for found in await page.evaluate(AXE)] == ["critical image-alt"]
+        await page.close()
+
+
+async def test_a_real_call_is_watched_and_cancelled(browser: Browser, tmp_path: Path) -> None:
+    """With the whole of Longcall: a call appears and runs while the list is open, and two clicks close its connection."""
+    target = Target(hanging)
+    await target.start()
+    async with up(tmp_path / "data") as running, await browser.new_context() as context:
+        visitor = Visitor(context, Site(House(), running.api))
+        page = await visitor.open("/tasks")
+        await ask("POST", f"{running.api}/v1/tasks", {"id": "real", "httpRequest": {"url": target.url}})
+        await expect(page.locator("#row-real")).to_contain_text("RUNNING", timeout=8000)
+        await page.get_by_role("link", name="Cancel… real").click()
+        await page.get_by_role("button", name="Cancel this task").click()
+        await expect(page).to_have_title("CANCELLED real · Longcall", timeout=8000)
+        assert visitor.complaints == []
+        assert (await ask("GET", f"{running.api}/v1/tasks/real"))["attempts"][0]["outcome"] == "cancelled"
+        await asyncio.wait_for(target.quiet(), 5)
+    await target.stop()
+
+
+@WIDTHS
+async def test_a_list_is_narrowed_by_clicks(site: Site, visit: Visit, width: dict[str, int]) -> None:
+    """By a state, and by the form's label beside it; what does not match is not there, and the way back shows all."""
+    await three(site)
+    page = await (await visit(viewport=width)).open("/tasks")
+    rows = page.locator("[id^=row-]")
+    await expect(rows).to_have_count(3)
+    await page.get_by_role("link", name="FAILED", exact=True).click()
+    await page.wait_for_url("**/tasks?*state=FAILED*")
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("#row-train-3")).to_be_visible()
+    await page.get_by_role("link", name="All", exact=True).click()
+    await page.locator("#filter summary").click()
+    await page.get_by_label("Label").fill("team:ml")
+    await page.get_by_role("button", name="Show").click()
+    await page.wait_for_url("**/tasks?*label=team*")
+    await expect(rows).to_have_count(2)
+    await expect(page.locator("#row-train-3")).to_have_count(0)

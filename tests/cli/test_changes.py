@@ -74,7 +74,9 @@ async def test_a_success_is_not_run_again(longcall: Run, serve: Start, up: Servi
 async def test_no_such_task_is_exit_code_5(longcall: Run) -> None:
     """One sentence, for each command."""
     ends = await asyncio.gather(*(longcall(command, "nothing-of-the-kind") for command in ("cancel", "retry")))
-    assert [(end.code, end.out, end.err) for end in ends] == [(5, "", "longcall: there is no task nothing-of-the-kind\n")] * 2
+    assert [(end.code, end.out, end.err) for end in ends] == [
+        (5, "", "longcall: there is no task nothing-of-the-kind; `longcall list` shows those there are\n")
+    ] * 2
 
 
 async def test_a_callback_is_asked_for_and_shown(longcall: Run, serve: Start, up: Service) -> None:

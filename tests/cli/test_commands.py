@@ -93,7 +93,11 @@ async def test_ctrl_c_leaves_the_task_running(longcall: Run, serve: Start, up: S
 async def test_no_such_task_is_exit_code_5(longcall: Run) -> None:
     """One sentence."""
     missing = await longcall("status", "nothing-of-the-kind")
-    assert (missing.code, missing.out, missing.err) == (5, "", "longcall: there is no task nothing-of-the-kind\n")
+    assert (missing.code, missing.out, missing.err) == (
+        5,
+        "",
+        "longcall: there is no task nothing-of-the-kind; `longcall list` shows those there are\n",
+    )
 
 
 async def test_nobody_there_is_exit_code_3(longcall: Run) -> None:

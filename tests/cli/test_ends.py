@@ -14,6 +14,7 @@ from longcall.core.text import span_text
 from longcall.sdk.errors import NotLongcallError, OutOfReachError, ResourceExhaustedError, TaskCancelled, TaskFailed
 from longcall.sdk.errors import WaitTimeout as Over
 from longcall.sdk.view import TaskView, view_fields
+from tests.sdk.service import service
 
 WHEN = "2026-11-24T12:00:00Z"
 TASK = TaskView(**view_fields({"id": "train", "state": "FAILED", "version": 3, "createTime": WHEN, "updateTime": WHEN, "attemptCount": 2}))
@@ -61,6 +62,7 @@ def test_each_end_has_its_exit_code(error: LongcallError, code: int) -> None:
         (OutOfReachError("http://[::1]:1", "reset", sent=True, may_be_done=True), "may have been done, and can be asked for again"),
         (errors.MayExistError("train"), "`longcall wait train --url http://there:1`"),
         (errors.AlreadyExistsError("train", ("/attemptTimeout", "/httpRequest/body")), "differs in --timeout, -d: give another --id"),
+        (errors.NotFoundError("there is no task x"), "there is no task x; `longcall list` shows those there are"),
         (UnauthenticatedError("it wants a token"), "it wants a token: give --token, or set LONGCALL_TOKEN"),
         (Over(TASK), "wait on with `longcall wait train --url http://there:1`"),
     ],
@@ -97,6 +99,9 @@ def test_the_way_back_can_be_pasted_into_a_shell() -> None:
         (["submit", "http://a", "--retry", "maxx=1"], "--retry: there is no 'maxx'; did you mean max?"),
         (["submit", "http://a", "-H", "nothing"], "-H: 'nothing' is no header"),
         (["submit", "http://a", "--label", "nothing"], "--label: 'nothing' is no label"),
+        (["submit", "http://a", "--timeout", "45"], "--timeout: '45' is no duration: write it like 90s, 45m"),
+        (["submit", "http://a", "-d", "@/nowhere"], "-d: /nowhere can't be read: No such file or directory"),
+        (["up", "--port", "99999"], "--port"),
         (["submit", "http://a", "--schedule", "tomorrow"], "--schedule: a time is written as RFC 3339"),
     ],
 )
@@ -147,3 +152,44 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
 def test_the_view_reads_times_and_states() -> None:
     """Values, not text."""
     assert (TASK.create_time, TASK.state) == (datetime(2026, 11, 24, 12, tzinfo=UTC), State.FAILED)
+
+
+def test_what_keeps_a_server_from_starting_is_said(tmp_path: Path) -> None:
+    """A port that is taken, for each way in, a folder that is in use or can't be: exit code 3, one sentence, what to give instead."""
+    with service(tmp_path / "data") as running:
+        ports = {
+            name: address.rpartition(":")[2] for name, address in (("api", running.api), ("grpc", running.grpc), ("rest", running.rest))
+        }
+        cases = [
+            (("up", "--port", ports["api"], "--grpc-port", "0", "--rest-port", "0"), "address already in use"),
+            (("up", "--port", "0", "--grpc-port", ports["grpc"], "--rest-port", "0"), f"can't listen on 127.0.0.1:{ports['grpc']}"),
+            (("queue", "--grpc-port", "0", "--rest-port", ports["rest"]), f"can't listen on 127.0.0.1:{ports['rest']}"),
+        ]
+        for number, (arguments, said) in enumerate(cases):
+            ended = program(*arguments, "--data", str(tmp_path / f"other-{number}"))
+            assert (ended.returncode, ended.stdout) == (3, "")
+            assert said in ended.stderr
+            assert "another" in ended.stderr
+            assert "0 for a free one" in ended.stderr
+            assert [line.startswith("longcall: ") for line in plain(ended.stderr)] == [True]
+        held = program("queue", "--grpc-port", "0", "--rest-port", "0", "--data", str(running.data))
+        assert (held.returncode, held.stderr) == (
+            3,
+            f"longcall: {running.data} is in use by another longcall up: stop that one, or give --data another folder\n",
+        )
+    (tmp_path / "file").write_text("")
+    nowhere = program("up", "--port", "0", "--grpc-port", "0", "--rest-port", "0", "--data", str(tmp_path / "file" / "x"))
+    assert nowhere.returncode == 3
+    assert "give --data a folder that can be written" in nowhere.stderr
+    assert "Traceback" not in nowhere.stderr
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end."""
+    command = [sys.executable, "-m", "longcall", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def plain(said: str) -> list[str]:
+    """The lines that are ours: logs are JSON for a pipe, and gRPC writes a line of its own."""
+    return [line for line in said.splitlines() if not line.startswith(("{", "E", "W", "I"))]

@@ -68,7 +68,11 @@ async def test_json_is_a_line_an_event(longcall: Run, serve: Start, up: Service)
 async def test_no_such_task_is_exit_code_5(longcall: Run) -> None:
     """One sentence."""
     missing, nobody = await asyncio.gather(longcall("logs", "nothing"), longcall("logs", "x", "--url", "http://127.0.0.1:9"))
-    assert (missing.code, missing.out, missing.err) == (5, "", "longcall: there is no task nothing\n")
+    assert (missing.code, missing.out, missing.err) == (
+        5,
+        "",
+        "longcall: there is no task nothing; `longcall list` shows those there are\n",
+    )
     assert nobody.code == 3
 
 

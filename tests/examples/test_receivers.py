@@ -38,9 +38,14 @@ BAD: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "command", [("uvicorn", "receiver_fastapi:app"), ("flask", "--app", "receiver_flask", "run")], ids=["fastapi", "flask"]
-)
+RECEIVERS = {
+    "django": ("uvicorn", "receiver_django:app"),
+    "fastapi": ("uvicorn", "receiver_fastapi:app"),
+    "flask": ("flask", "--app", "receiver_flask", "run"),
+}
+
+
+@pytest.mark.parametrize("command", RECEIVERS.values(), ids=RECEIVERS)
 async def test_a_receiver_is_told(serve: Start, tmp_path: Path, command: tuple[str, ...]) -> None:
     """Submit, end, callback: the example has verified and acted on it; what is signed by nobody gets 401."""
     target = await serve(well_behaved)

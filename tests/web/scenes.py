@@ -1,6 +1,6 @@
 """Tasks as they might stand at 3 a.m., made by the lifecycle itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -59,6 +59,11 @@ def three(now: datetime, runner: str = "r-0123456789ab") -> list[Task]:
 def many(now: datetime, count: int = 300, runner: str = "r-0123456789ab") -> list[Task]:
     """Of every state, over the last hours."""
     return [_one(number, now - seconds(20 + number * number * 0.3), runner) for number in range(count)]
+
+
+def evenly(now: datetime, count: int, apart: float, runner: str = "r-0123456789ab") -> Iterator[Task]:
+    """Of every state, one in so many seconds, the newest first."""
+    return (_one(number, now - seconds(20 + number * apart), runner) for number in range(count))
 
 
 def _one(number: int, at: datetime, runner: str) -> Task:

@@ -35,6 +35,6 @@ def completion(
     """Print a shell's completion script.
 
     For bash or zsh, put `eval "$(longcall completion bash)"` into ~/.bashrc, or the same with zsh into ~/.zshrc below compinit; for fish,
-    `longcall completion fish > ~/.config/fish/completions/longcall.fish`.
+    see the example.
     """
     sys.stdout.write(_SCRIPTS[shell])

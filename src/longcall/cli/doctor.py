@@ -36,9 +36,9 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,  # noqa: FBT002 — how typer writes a flag
 ) -> None:
-    """Look at everything that a runner stands on, with the runner's own settings.
+    """Look at everything that a runner stands on.
 
-    Nothing is changed. Exit code 3 when something is bad; warnings are allowed.
+    With the runner's own settings; nothing is changed. Exit code 3 when something is bad; warnings are allowed.
     """
     if hold is not None and target is None:
         raise fail("--hold is for --target: say which URL is to be called", USAGE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longcall.cli import options
 from longcall.cli.ends import OUT_OF_REACH, USAGE
 from longcall.cli.serving import ready
 from longcall.cli.up import fail, on_signals, serve, server_settings
@@ -33,9 +34,9 @@ class _Options:
 
 
 def queue(  # noqa: PLR0913, PLR0917 — a command has as many options as it has
-    grpc_port: Annotated[int, typer.Option(help="The port for Cloud Tasks clients over gRPC; 0 takes a free one.")] = 8123,
-    rest_port: Annotated[int, typer.Option(help="The port for Cloud Tasks clients over REST.")] = 8124,
-    data: Annotated[Path, typer.Option(help="Where the queue is kept.")] = Path("longcall-data"),
+    grpc_port: Annotated[int, options.port("The port for Cloud Tasks clients over gRPC; 0 takes a free one.")] = 8123,
+    rest_port: Annotated[int, options.port("The port for Cloud Tasks clients over REST.")] = 8124,
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the queue is kept.")] = Path("longcall-data"),
     memory: Annotated[bool, typer.Option("--memory", help="Keep nothing.")] = False,  # noqa: FBT002 — how typer writes a flag
     queues: Annotated[
         list[str] | None,

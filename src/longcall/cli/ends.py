@@ -117,6 +117,8 @@ def sentence(error: LongcallError, follow: Follow | None = None) -> str:
             return f"this task exists and differs in {named}: give another --id, or ask for what was asked for before"
         case UnauthenticatedError():
             return f"{error}: give --token, or set LONGCALL_TOKEN"
+        case NotFoundError():
+            return f"{error}; `longcall list` shows those there are"
         case WaitTimeout() if follow:
             return f"{error}; wait on with `{follow.command}`"
         case TaskFailed():

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rich.console import Console
 from rich.live import Live
@@ -27,8 +27,8 @@ class Line:
     def __init__(self, task: Task | None) -> None:
         self.task = task
         self.trouble: UnavailableError | None = None
-        self.began = now()
-        self.spinner = Spinner("dots")
+        self.began: datetime = now()
+        self.spinner: Spinner = Spinner("dots")
 
     def tell(self, news: Task | UnavailableError) -> None:
         """Take news in."""

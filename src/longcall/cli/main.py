@@ -1,14 +1,18 @@
 """The program `longcall`: every command, and how a wrong command line is answered."""
 
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
+import typer.core
+import typer.main
 from typer.completion import get_completion_inspect_parameters
 
 from longcall import __version__
-from longcall.cli import changes, serving, tasks
+from longcall.cli import changes, examples, serving, tasks
 from longcall.cli.completion import completion
 from longcall.cli.demo import demo
 from longcall.cli.doctor import doctor
@@ -19,6 +23,32 @@ from longcall.cli.logs import logs
 from longcall.cli.migrate import migrate
 from longcall.cli.up import up
 from longcall.cli.watch import watch
+
+CODES = "0 fine, 1 failed or cancelled, 2 usage, 3 out of reach or not allowed, 4 still running, 5 no such task, 130 Ctrl-C"
+HELP = ["-h", "--help"]
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "On this machine": {
+        "up": up,
+        "demo": demo,
+        "runner": serving.runner,
+        "queue": queue,
+        "keygen": keygen,
+        "migrate": migrate,
+        "doctor": doctor,
+        "completion": completion,
+    },
+    "Tasks": {
+        "submit": tasks.submit,
+        "status": tasks.status,
+        "wait": tasks.wait,
+        "logs": logs,
+        "list": tasks.list_tasks,
+        "watch": watch,
+        "cancel": changes.cancel,
+        "retry": changes.retry,
+        "requeue": changes.requeue,
+    },
+}
 
 
 def main() -> None:
@@ -44,38 +74,36 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def build() -> typer.Typer:
+def build() -> typer.core.TyperGroup:
     """The commands. Help has colours and frames on a terminal, and is plain text for a pipe."""
+    rich = sys.stdout.isatty()
     app = typer.Typer(
         name="longcall",
         help="HTTP calls that take minutes to a day, never lost track of.",
-        epilog="Exit codes: 0 fine, 1 failed or cancelled, 2 usage, 3 out of reach or not allowed, 4 still running, 5 no such task.",
-        rich_markup_mode="rich" if sys.stdout.isatty() else None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=f"`longcall COMMAND --help` has an example of each.\n\nExit codes: {CODES}.",
+        rich_markup_mode="rich" if rich else None,
+        context_settings={"help_option_names": HELP},
         invoke_without_command=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
     get_completion_inspect_parameters()  # lets Typer answer `longcall completion`'s scripts, without its two options in our help
     app.callback()(_program)
-    app.command(rich_help_panel="On this machine")(up)
-    app.command(rich_help_panel="On this machine")(demo)
-    app.command(rich_help_panel="On this machine")(serving.runner)
-    app.command(rich_help_panel="On this machine")(queue)
-    app.command(rich_help_panel="On this machine")(keygen)
-    app.command(rich_help_panel="On this machine")(migrate)
-    app.command(rich_help_panel="On this machine")(doctor)
-    app.command(rich_help_panel="On this machine")(completion)
-    app.command(rich_help_panel="Tasks")(tasks.submit)
-    app.command(rich_help_panel="Tasks")(tasks.status)
-    app.command(rich_help_panel="Tasks")(tasks.wait)
-    app.command(rich_help_panel="Tasks")(logs)
-    app.command("list", rich_help_panel="Tasks")(tasks.list_tasks)
-    app.command(rich_help_panel="Tasks")(watch)
-    app.command(rich_help_panel="Tasks")(changes.cancel)
-    app.command(rich_help_panel="Tasks")(changes.retry)
-    app.command(rich_help_panel="Tasks")(changes.requeue)
-    return app
+    for panel, commands in COMMANDS.items():
+        for name, command in commands.items():
+            app.command(name, help=_paragraphs(command), epilog=examples.shown(name, rich=rich), rich_help_panel=panel)(command)
+    program = typer.main.get_command(app)
+    assert isinstance(program, typer.core.TyperGroup)  # noqa: S101 — an app of several commands
+    for each in (program, *program.commands.values()):
+        for option in each.get_params(typer.Context(each, help_option_names=HELP)):
+            if isinstance(option, typer.core.TyperOption) and option.is_flag:
+                option.metavar = ""  # else it would say <bool>, as if it took a value
+    return program
+
+
+def _paragraphs(command: Callable[..., None]) -> str:
+    """A docstring whose lines are as long as the terminal is wide, not as the source."""
+    return "\n\n".join(" ".join(each.split()) for each in (inspect.getdoc(command) or "").split("\n\n"))
 
 
 def _show_version(asked: bool) -> None:  # noqa: FBT001 — how typer calls an option

@@ -5,7 +5,7 @@ import sys
 
 from longcall.cli.ends import OUT_OF_REACH
 from longcall.cli.up import fail, server_settings
-from longcall.core.errors import LongcallError
+from longcall.core.errors import LongcallError, UnavailableError
 
 
 def migrate() -> None:
@@ -20,5 +20,5 @@ def migrate() -> None:
     try:
         said = asyncio.run(bring_up_to_date(settings.store))
     except LongcallError as error:
-        raise fail(str(error), OUT_OF_REACH) from None
+        raise fail(f"{error}; is LONGCALL_STORE right?" if isinstance(error, UnavailableError) else str(error), OUT_OF_REACH) from None
     sys.stdout.write(f"{said}\n")

@@ -1,6 +1,6 @@
 """The options of the client commands: each has one name, one form and one sentence, wherever it is taken."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -8,10 +8,10 @@ Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="The Longcall server; else LONGCALL_URL, else http://127.0.0.1:8080.")
 ]
 Token = Annotated[str | None, typer.Option("--token", metavar="TOKEN", help="The server's token; else LONGCALL_TOKEN.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: one line a task.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
-OneOrPicked = Annotated[str | None, typer.Argument(metavar="[ID]", help="The task's id; without it, all that the options pick.")]
-TaskIds = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these tasks, up to their ends.")]
+OneOrPicked = Annotated[str | None, typer.Argument(metavar="ID", help="The task's id; without it, all that the options pick.")]
+TaskIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Only these tasks, up to their ends.")]
 
 Target = Annotated[str, typer.Argument(metavar="URL", help="What to call.")]
 Data = Annotated[
@@ -23,7 +23,10 @@ Headers = Annotated[
 ]
 GivenId = Annotated[str | None, typer.Option("--id", metavar="ID", help="The task's id; the same again is the same task.")]
 Retry = Annotated[
-    str | None, typer.Option(metavar="POLICY", help="When to try again: max=5,jitter=full,min=1s,max-backoff=10m,multiplier=2,on=503+5xx")
+    str | None,
+    typer.Option(
+        metavar="POLICY", help="When to try again, like max=5,jitter=full; also min=1s, max-backoff=10m, multiplier=2, on=503+5xx."
+    ),
 ]
 AttemptTimeout = Annotated[str | None, typer.Option(metavar="TIME", help="The limit of one attempt, like 45m; up to 24h.")]
 TaskTimeout = Annotated[str | None, typer.Option(metavar="TIME", help="The limit of all attempts together.")]
@@ -46,3 +49,8 @@ Host = Annotated[str | None, typer.Option(metavar="HOST", help="Only calls to th
 Reason = Annotated[str | None, typer.Option(metavar="REASON", help="Only failed for this reason, like timed_out.")]
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only created after then, like 2026-11-24T08:00:00Z.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="COUNT", help="At most so many.")]
+
+
+def port(explained: str) -> Any:  # noqa: ANN401 — as Typer's own Option
+    """A port to listen on."""
+    return typer.Option(metavar="PORT", min=0, max=65_535, help=explained)

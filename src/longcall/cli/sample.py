@@ -13,7 +13,7 @@ from starlette.routing import Route
 from longcall.sdk import webhooks
 from longcall.sdk.webhooks import BadSignatureError, Event
 
-ANSWER = {"epochs": 40, "loss": 0.02}
+ANSWER: dict[str, float] = {"epochs": 40, "loss": 0.02}
 
 
 @dataclass

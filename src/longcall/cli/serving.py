@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from longcall.cli import options
 from longcall.cli.ends import USAGE
 from longcall.cli.up import fail, on_signals, serve, server_settings, settle_in
 from longcall.core.errors import LongcallError
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def runner(
-    host: Annotated[str, typer.Option(help="Where to listen; beyond loopback only with LONGCALL_AUTH.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen; beyond loopback only with LONGCALL_AUTH.")] = "127.0.0.1",
+    port: Annotated[int, options.port("The port; 0 takes a free one.")] = 8080,
     drain: Annotated[str, typer.Option(metavar="TIME", help="When told to stop, wait so long for running calls first, like 20m.")] = "0s",
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,  # noqa: FBT002 — how typer writes a flag
 ) -> None:

@@ -33,7 +33,10 @@ def submit(  # noqa: PLR0913 — each is an option that people can give
     url: options.Url = None,
     token: options.Token = None,
 ) -> None:
-    """Ask for one HTTP call. It is made, retried and remembered by the server; --wait waits for its end."""
+    """Ask for one HTTP call.
+
+    It is made, retried and remembered by the server; --wait waits for its end.
+    """
     follow = Follow(task_id or new_id(), url, made=False)
     with ending(follow), Longcall(url, token) as client:
         asked = _content(data, flags.parse_headers(header or ()))
@@ -75,7 +78,10 @@ def wait(
     url: options.Url = None,
     token: options.Token = None,
 ) -> None:
-    """Wait for a task's end, and print the target's answer. Exit code 1: failed or cancelled; 4: still running."""
+    """Wait for a task's end, and print the target's answer.
+
+    Exit code 1: failed or cancelled; 4: still running.
+    """
     with ending(Follow(task_id, url)), Longcall(url, token) as client:
         limit = None if timeout is None else span("timeout", timeout)
         try:

@@ -1,6 +1,7 @@
 """`longcall up`: everything on this machine, in one process."""
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from longcall.cli import options
 from longcall.cli.ends import INTERRUPTED, OUT_OF_REACH, USAGE, say
 from longcall.core.errors import LongcallError
 
@@ -31,10 +33,10 @@ def fail(message: str, code: int) -> typer.Exit:
 
 
 def up(
-    port: Annotated[int, typer.Option(help="The API's port; 0 takes a free one.")] = 8080,
-    grpc_port: Annotated[int, typer.Option(help="The queue's port for Cloud Tasks clients over gRPC.")] = 8123,
-    rest_port: Annotated[int, typer.Option(help="The queue's port for Cloud Tasks clients over REST.")] = 8124,
-    data: Annotated[Path, typer.Option(help="Where tasks, queue and bodies are kept.")] = Path("longcall-data"),
+    port: Annotated[int, options.port("The API's port; 0 takes a free one.")] = 8080,
+    grpc_port: Annotated[int, options.port("The queue's port for Cloud Tasks clients over gRPC.")] = 8123,
+    rest_port: Annotated[int, options.port("The queue's port for Cloud Tasks clients over REST.")] = 8124,
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Where tasks, queue and bodies are kept.")] = Path("longcall-data"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready.")] = False,  # noqa: FBT002 — how typer writes a flag
 ) -> None:
     """Run everything on this machine.
@@ -82,7 +84,9 @@ def serve(work: "Coroutine[object, object, None]") -> None:
         uvloop.run(work)
     except LongcallError as error:
         raise fail(str(error), OUT_OF_REACH) from None
-    except (OSError, OverflowError, RuntimeError) as error:
+    except OSError as error:
+        raise fail(f"it can't start: {_in_the_way(error)}", OUT_OF_REACH) from None
+    except RuntimeError as error:
         raise fail(f"it can't start: {error}", OUT_OF_REACH) from None
 
 
@@ -93,6 +97,14 @@ def settle_in() -> None:
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def _in_the_way(error: OSError) -> str:
+    """What the system said, and what would be right."""
+    said = error.strerror or str(error)
+    if error.errno in {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL} and not error.filename:
+        return f"{said.lower()}; give --port another one, 0 for a free one"
+    return f"{error.filename}: {said.lower()}; give --data a folder that can be written" if error.filename else said
 
 
 def on_signals(stopping: "Stopping | None" = None) -> asyncio.Event:

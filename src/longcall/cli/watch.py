@@ -21,9 +21,10 @@ def watch(
     url: options.Url = None,
     token: options.Token = None,
 ) -> None:
-    """Watch tasks as they change, until Ctrl-C; with ids, those tasks up to their ends.
+    """Watch tasks as they change, until Ctrl-C.
 
-    First all that have not ended, then each that changes. With ids, exit code 1: one of them failed or was cancelled.
+    First all that have not ended, then each that changes. With ids, those tasks up to their ends; exit code 1: one of them failed or was
+    cancelled.
     """
     ids = list(dict.fromkeys(task_ids or ()))
     with ending(Follow(ids[0], url) if len(ids) == 1 else None):

@@ -70,7 +70,8 @@ class PortError(OurFault):
     """A port can't be listened on."""
 
     def __init__(self, port: int, reason: Exception) -> None:
-        super().__init__(f"the queue can't listen on 127.0.0.1:{port}: {reason}")
+        why = (reason.strerror or str(reason)) if isinstance(reason, OSError) else "something else listens there"  # gRPC does not say
+        super().__init__(f"the queue can't listen on 127.0.0.1:{port}: {why}; give it another port, 0 for a free one")
 
 
 def invalid(message: str, explained: Help | None = None) -> RefusedError:

@@ -16,8 +16,8 @@ class Lane:
     """A queue with its waiting tasks and its limits. Used on one event loop only."""
 
     def __init__(self, queue: Queue, waiting: Iterable[tuple[datetime, int]], clock: float) -> None:
-        self.queue = queue
-        self.limiter = Limiter(queue.config.rates, clock)
+        self.queue: Queue = queue
+        self.limiter: Limiter = Limiter(queue.config.rates, clock)
         self._schedule = Schedule(waiting)
         self._changed = asyncio.Event()
 

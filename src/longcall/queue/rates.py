@@ -14,7 +14,7 @@ class Limiter:
         self._burst = float(max(limits.max_burst_size, 1))
         self._tokens = self._burst
         self._filled_at = at
-        self.open = 0
+        self.open: int = 0
 
     def change(self, limits: RateLimits, at: float) -> None:
         """Take other limits; what is open stays counted."""

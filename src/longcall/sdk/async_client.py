@@ -78,7 +78,7 @@ class AsyncLongcall:
     """As `Longcall`, for one event loop."""
 
     def __init__(self, base_url: str | None = None, token: str | None = None) -> None:
-        self.server = Server.of(base_url, token)
+        self.server: Server = Server.of(base_url, token)
         self._http = httpx2.AsyncClient(**self.server.client_options())
         self._talks = Talks(self.server.base_url, self._view)
 

@@ -61,7 +61,7 @@ class Longcall:
     """
 
     def __init__(self, base_url: str | None = None, token: str | None = None) -> None:
-        self.server = Server.of(base_url, token)
+        self.server: Server = Server.of(base_url, token)
         self._http = httpx2.Client(**self.server.client_options())
         self._talks = Talks(self.server.base_url, self._view)
 

@@ -19,7 +19,7 @@ class TaskFailed(LongcallError):  # noqa: N818 — an end of the task, not an er
 
     def __init__(self, task: "TaskView") -> None:
         self.task = task
-        self.failure = task.failure or _UNTOLD
+        self.failure: Failure = task.failure or _UNTOLD
         super().__init__(f"task {task.id} failed: {self.failure.reason}: {self.failure.message}")
 
 
@@ -94,9 +94,9 @@ class NotAllSubmittedError(LongcallError):
     """
 
     def __init__(self, tasks: "Sequence[TaskView]", failed: Sequence[NotSubmitted]) -> None:
-        self.tasks = tuple(tasks)
-        self.failed = tuple(failed)
+        self.tasks: tuple[TaskView, ...] = tuple(tasks)
+        self.failed: tuple[NotSubmitted, ...] = tuple(failed)
         first = next((each for each in failed if each.error), None)
-        self.__cause__ = first.error if first else None
+        self.__cause__: BaseException | None = first.error if first else None
         why = f"; the first, number {first.index} ({first.request.get('id')}): {first.error}" if first else ""
         super().__init__(f"{len(failed)} of {len(tasks) + len(failed)} tasks were not submitted{why}")

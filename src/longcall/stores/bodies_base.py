@@ -84,7 +84,7 @@ class Patience:
 
     def __init__(self, limit: float | None) -> None:
         self._limit = limit
-        self.timeout = asyncio.timeout(limit)
+        self.timeout: asyncio.Timeout = asyncio.timeout(limit)
 
     def rest(self) -> None:
         """Count nothing."""

@@ -7,7 +7,7 @@ from google.cloud.firestore_v1.async_collection import AsyncCollectionReference
 
 from longcall.engine.ports import Page, Query
 from longcall.stores.firestore_documents import Snapshot, key_of, read_task
-from longcall.stores.firestore_query import Term, newest, other_range, terms
+from longcall.stores.firestore_query import Term, has_other_range, newest, other_range, terms
 from longcall.stores.firestore_reads import Reads
 from longcall.stores.paging import Place, place_of, token_of
 
@@ -37,8 +37,10 @@ async def page(reads: Reads, tasks: AsyncCollectionReference, query: Query) -> P
 
 async def _few(reads: Reads, tasks: AsyncCollectionReference, wanted: Sequence[Term]) -> Sequence[_Found] | None:
     """What fits, by a range other than that of lists; None without one, or when too many lie in it."""
+    if not has_other_range(wanted):
+        return None
     query = other_range(tasks, wanted)
-    if query is None or await reads.count(query.limit(FEW + 1)) > FEW:
+    if await reads.count(query.limit(FEW + 1)) > FEW:
         return None
     return _fitting(await reads.all(query), wanted)
 

@@ -69,11 +69,14 @@ def newest(tasks: AsyncCollectionReference, wanted: Sequence[Term], after: Place
     return found.start_after({"createTime": after.create_time, "__name__": tasks.document(name_of(after.id))})
 
 
-def other_range(tasks: AsyncCollectionReference, wanted: Sequence[Term]) -> AsyncQuery | None:
-    """What lies in a range other than that of lists, in that range's order; None without one."""
+def has_other_range(wanted: Sequence[Term]) -> bool:
+    """Whether a range is asked for that is not that of lists."""
+    return wanted[-1].field in _OTHER_RANGES
+
+
+def other_range(tasks: AsyncCollectionReference, wanted: Sequence[Term]) -> AsyncQuery:
+    """What lies in that range, in its order."""
     kind, last = wanted[0], wanted[-1]
-    if last.field not in _OTHER_RANGES:
-        return None
     return _where(tasks, [kind, last]).order_by(last.field, direction="DESCENDING" if last.operator == ">" else "ASCENDING")
 
 

@@ -1,9 +1,8 @@
 """Reads of one Firestore database, each with a limit and never tried again: a document, what a query finds, how much it finds."""
 
 from collections.abc import Awaitable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from google.cloud.firestore_v1.async_collection import AsyncCollectionReference
 from google.cloud.firestore_v1.async_document import AsyncDocumentReference
 from google.cloud.firestore_v1.async_query import AsyncQuery
 
@@ -12,6 +11,16 @@ from longcall.stores.firestore_errors import FAILURES, read_error
 
 READ_LIMIT = 5.0  # seconds
 LIST_LIMIT = 30.0
+
+
+class Finds(Protocol):
+    """A query, or a whole collection."""
+
+    def get(self, *, retry: None, timeout: float) -> Awaitable[Sequence[Snapshot]]:
+        """Read all of it."""
+        ...
+
+
 Answer = TypeVar("Answer")
 
 
@@ -25,7 +34,7 @@ class Reads:
         """Read a document, there or not."""
         return await self._read(document.get(retry=None, timeout=READ_LIMIT))
 
-    async def all(self, query: AsyncQuery | AsyncCollectionReference) -> Sequence[Snapshot]:
+    async def all(self, query: Finds) -> Sequence[Snapshot]:
         """Read what a query finds."""
         return await self._read(query.get(retry=None, timeout=LIST_LIMIT))
 

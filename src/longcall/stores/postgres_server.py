@@ -94,7 +94,7 @@ class Connections:
     """A few connections to one server, made when they are needed; one that may have broken is thrown away."""
 
     def __init__(self, url: str, size: int, settings: Mapping[str, str] = SETTINGS) -> None:
-        self.place = place_in(url)
+        self.place: str = place_in(url)
         self._pool = asyncpg.create_pool(
             url,
             min_size=0,

@@ -24,8 +24,10 @@ class Distribution:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
-        self.numbers = [0] * (len(bounds) + 1)
-        self.sum, self.min, self.max = 0.0, inf, -inf
+        self.numbers: list[int] = [0] * (len(bounds) + 1)
+        self.sum: float = 0.0
+        self.min: float = inf
+        self.max: float = -inf
 
     def take(self, value: float) -> None:
         """Take one value."""

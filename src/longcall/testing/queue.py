@@ -58,8 +58,10 @@ class LongcallQueue:
     `deliveries` has every dispatch that has ended, wherever it went, in the order of their ends.
     """
 
-    parent = PARENT
-    queue = f"{PARENT}/queues/default"
+    parent: str = PARENT
+    queue: str = f"{PARENT}/queues/default"
+    grpc: str
+    rest: str
 
     def __init__(self, target: str, answers: deque[int]) -> None:
         self.target = target

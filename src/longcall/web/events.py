@@ -6,7 +6,7 @@ The format is https://html.spec.whatwg.org/multipage/server-sent-events.html.
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +32,7 @@ STREAM: dict[int | str, dict[str, Any]] = {200: {"description": "Server-sent eve
 class TaskEventsQuery(BaseModel):
     """How to watch one task."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     wait: fields.Patience | None = Field(default=None, description="how long to wait for an id not seen yet; 60s at most")
 
@@ -40,7 +40,7 @@ class TaskEventsQuery(BaseModel):
 class ChangesQuery(BaseModel):
     """Whose changes to watch."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
 
     state: list[State] = Field(default_factory=list)
     label: Annotated[str, Field(pattern=r"^[^:\s]{1,63}:.*$", description="name:value")] | None = None
