@@ -184,6 +184,13 @@ def slices(first: int, count: int) -> list[range]:
     return [range(start, min(start + SLICE, first + count + 1)) for start in range(first + 1, first + count + 1, SLICE)]
 
 
+async def sent(server: Server, said: str) -> asyncio.StreamWriter:
+    """Deliver a message on a connection of its own, and do not wait for the answer."""
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write((POST.format(path=server.path, secret=SECRET, size=len(said)) + said).encode())
+    return writer
+
+
 async def paced(server: Server, body: str, first: int, rate: float, seconds: float) -> list[float]:
     """Deliver so many messages a second, whatever the answers take: milliseconds from when each was due, in order."""
     numbers, took, start = iter(range(int(rate * seconds))), list[float](), time.perf_counter()
@@ -302,10 +309,10 @@ async def measured(bench: Bench, store: str, url: str, delivering: Running, prox
 
 async def beside_running_calls(bench: Bench, held: int, url: str, delivering: Running) -> None:
     """A whole queue's quota, beside calls that run on."""
-    table, settings = bench.table, {"WHEN_FULL": "detach", "HOLD_SLOTS": "1000", "MAX_CALLS": str(held * 2)}
-    async with target(bench.folder) as silent, ours(bench, url, delivering, **settings) as server:
+    table, room = bench.table, str(held * 2)
+    async with target(bench.folder) as silent, ours(bench, url, delivering, MAX_CALLS=room) as server:
         await silent.ask("hold")
-        await paced(server, message(silent.ready["url"]).replace("bNUMBER", "hNUMBER"), 0, DISPATCHES, held / DISPATCHES)
+        running = [await sent(server, message(silent.ready["url"]).replace("bNUMBER", f"h{number}")) for number in range(held)]
 
         async def all_held() -> bool:
             return bool((await silent.ask("count"))["held"] >= held)
@@ -321,6 +328,8 @@ async def beside_running_calls(bench: Bench, held: int, url: str, delivering: Ru
         for quantile in (50, 99, 99.9):
             table.row(f"SQLite, {beside}: p{quantile}", at(took, quantile / 100))
         await silent.ask("answer 1")
+        for each in running:
+            each.close()
 
 
 async def main(options: argparse.Namespace) -> None:

@@ -3,8 +3,10 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import orjson
@@ -13,6 +15,7 @@ import structlog
 # What a record of the standard library's logging has by itself; anything else was given with `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SEVERITY = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR", "critical": "CRITICAL", "exception": "ERROR"}
+_LEVEL = {"warn": "warning", "exception": "error"}
 _GOOGLE = "logging.googleapis.com"
 FIRST, LAST = "task.accepted", "task.finished"
 
@@ -30,12 +33,7 @@ def set_up_logs(log_format: str, *, on_google: bool = False, project: str = "") 
         "console": lambda: structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=20, sort_keys=False),
     }
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
-            render[chosen](),
-        ],
+        processors=[_stamped, render[chosen]()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
@@ -44,6 +42,13 @@ def set_up_logs(log_format: str, *, on_google: bool = False, project: str = "") 
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
     logging.getLogger("longcall").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
+
+
+def _stamped(_logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say when it was, how bad it is, and what broke. In one step: the lines of short calls are a good part of what these cost."""
+    event["level"] = _LEVEL.get(method, method)
+    event["time"] = datetime.fromtimestamp(time.time(), UTC).isoformat()  # noqa: TID251 — a line is of its moment
+    return structlog.processors.format_exc_info(_logger, method, event) if "exc_info" in event else event
 
 
 def set_up_silence() -> None:
