@@ -1,6 +1,6 @@
 """Silent HTTPS calls held at once: memory, processor while nothing happens, and how long until all are settled once all are answered.
 
-    .venv/bin/python bench/held_calls.py [--calls 1000 5000 10000] [--idle 10] [--json FILE]
+    .venv/bin/python bench/held_calls.py [--calls 1000 5000 10000] [--idle 30] [--json FILE]
 
 Queue, runner and target are a process each, on loopback; the runner's store is SQLite. Its memory is its own alone, with the API that the
 calls were asked for through. The baselines are services that relay as people write it first (plain.py), with 1,000 calls at most.
@@ -9,18 +9,20 @@ calls were asked for through. The baselines are services that relay as people wr
 import asyncio
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from statistics import mean
 
 import aiohttp
 import uvloop
 from calling import post, submit, wait_until
-from processes import HERE, Running, cpu_share, free_port, open_files, queue, runner, started, target
+from processes import HERE, Running, cpu_shares, free_port, open_files, queue, runner, started, target
 from store_file import ended
-from table import Bound, Cell, Figure, Table, arguments, at_most
+from table import Bound, Cell, Figure, Table, arguments, at_most, median_of
 
 WARM_UP, BASELINES = 200, 1000
 SPARE_FILES = 600
@@ -33,7 +35,7 @@ DESIGNED_FOR = 10_000
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure. `settling` is how long it is left alone before each measuring, `silence` the baselines' test, in seconds."""
+    """What to measure. `settling` is how long it is left alone before each measuring, `silence` what the baselines meet, in seconds."""
 
     calls: list[int]
     idle: float
@@ -55,8 +57,9 @@ class Found:
     base: float
     memory: float
     most: float
-    cpu: float
-    queue_cpu: float
+    after: float
+    cpu: list[float]
+    queue_cpu: list[float]
     queue_memory: float
     came: float
     settled: float
@@ -87,8 +90,9 @@ async def ours(silent: Running, trusted: Path, calls: int, options: Options, *, 
         async with stack(folder, trusted, calls, detached=detached) as (delivering, running):
             api, url = running.ready["api"], silent.ready["url"]
             await silent.ask("answer 0")
-            await submit(api, url, [f"warm-{number}" for number in range(WARM_UP)])
-            assert await wait_until(lambda: _settled(file, WARM_UP), PATIENCE), "the warm-up did not end"  # noqa: S101 — as above
+            warm = min(WARM_UP, calls)
+            await submit(api, url, [f"warm-{number}" for number in range(warm)])
+            assert await wait_until(lambda: _settled(file, warm), PATIENCE), "the warm-up did not end"  # noqa: S101 — as above
             await silent.ask("hold")
             await asyncio.sleep(options.settling)
             base, start = running.memory(), time.monotonic()
@@ -96,14 +100,16 @@ async def ours(silent: Running, trusted: Path, calls: int, options: Options, *, 
             await wait_until(lambda: _held(silent, calls), PATIENCE)
             came = time.monotonic() - start
             await asyncio.sleep(options.settling)
-            used, used_by_queue = await cpu_share(options.idle, running, delivering)
+            used, used_by_queue = await cpu_shares(options.idle, running, delivering)
             held, memory, queue_memory = (await silent.ask("count"))["held"], running.memory(), delivering.memory()
             answered = await silent.ask("answer 1")
-            await wait_until(lambda: _settled(file, WARM_UP + calls), PATIENCE)
+            await wait_until(lambda: _settled(file, warm + calls), PATIENCE)
             settled = time.time() - answered["first"]  # noqa: TID251 — beside the other process's, which has it from the same clock
-            lost, seen = WARM_UP + calls - ended(file, "SUCCEEDED"), (await silent.ask("count"))["seen"]
-            most = running.most_memory()
-            return Found(calls, held, base, memory, most, used, used_by_queue, queue_memory, came, settled, lost, seen - calls)
+            lost, seen = warm + calls - ended(file, "SUCCEEDED"), Counter(name for name, _ in await silent.ask("seen"))
+            again = sum(count > 1 for count in seen.values())
+            await asyncio.sleep(options.settling)
+            most, after = running.most_memory(), running.memory()
+            return Found(calls, held, base, memory, most, after, used, used_by_queue, queue_memory, came, settled, lost, again)
 
 
 async def _settled(file: Path, wanted: int) -> bool:
@@ -153,11 +159,11 @@ async def plain(silent: Running, trusted: Path, path: str, options: Options, *wo
                 await wait_until(lambda: _held(silent, calls), patience=options.silence + calls / 100)
                 await asyncio.sleep(options.settling)
                 memory = service.memory()
-                (used,) = await cpu_share(max(options.idle, options.silence), service)
+                (used,) = await cpu_shares(options.silence, service)
                 await silent.ask("answer 1")
                 answers = await asyncio.gather(*sent)
             most = (await silent.ask("count"))["most"]
-            return Plain(calls, most, answers.count(False), base, memory, used)
+            return Plain(calls, most, answers.count(False), base, memory, mean(used))
 
 
 def rows(table: Table, found: Found, how: str, baseline: Plain | None) -> None:
@@ -168,14 +174,14 @@ def rows(table: Table, found: Found, how: str, baseline: Plain | None) -> None:
     def row(what: str, ours: Cell, beside: str = "", bound: Bound | None = None) -> None:
         table.row(f"{size}: {what}", ours, beside or None, bound)
 
-    row("calls lost", Figure(found.lost + found.calls - found.held, ""), baseline.of_calls() if baseline else "", at_most(0, ""))
+    row("calls lost", Figure(found.lost, ""), baseline.of_calls() if baseline else "", at_most(0, ""))
     row("calls made twice", Figure(found.again, ""), bound=at_most(0, ""))
-    in_all = Figure(round(found.memory, 1), "MiB", remark=f"{found.base:.0f} before, {found.most:.0f} at most")
+    in_all = Figure(round(found.memory, 1), "MiB", remark=f"{found.base:.0f} before, {found.most:.0f} at most, {found.after:.0f} after")
     row("memory in all", in_all, f"{baseline.memory:,.0f} MiB" if baseline else "", at_most(MIB_OF_A_B2, "MiB") if whole else None)
     bound = at_most(KIB_A_CALL, "KiB") if how == "held" else None
     row("memory a call", Figure(round(found.each, 1), "KiB"), baseline.each() if baseline else "", bound)
-    row("processor while idle", Figure(round(found.cpu, 2), "% of a core"), bound=at_most(IDLE_SHARE, "% of a core") if whole else None)
-    row("the queue, idle beside it", f"{found.queue_cpu:.2f} % of a core, {found.queue_memory:,.0f} MiB")
+    row("processor while idle", median_of(found.cpu, "% of a core"), bound=at_most(IDLE_SHARE, "% of a core") if whole else None)
+    row("the queue, idle beside it", median_of(found.queue_cpu, "% of a core", f"{found.queue_memory:,.0f} MiB"))
     row("from the first to all of them running", Figure(round(found.came, 1), "s"))
     row("all settled, after answers spread over 1 s", Figure(round(found.settled, 2), "s"))
 
@@ -202,15 +208,18 @@ async def main(options: Options, table: Table) -> None:
                 beside = best if calls == some else None
                 rows(table, await ours(silent, trusted, calls, options, detached=True), "detached", beside)
                 rows(table, await ours(silent, trusted, min(calls, most_held), options, detached=False), "held", beside)
+    table.note(
+        "Processor: the median of six intervals. The highest, soon after so many were begun, may have one full collection of garbage."
+    )
     table.note("Beside ours stands httpx2.AsyncClient without limits, the only baseline that holds them without a thread for each.")
 
 
 if __name__ == "__main__":
     parser = arguments(__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[1000, 5000, 10_000])
-    parser.add_argument("--idle", type=float, default=10, metavar="SECONDS")
+    parser.add_argument("--idle", type=float, default=30, metavar="SECONDS")
     chosen = parser.parse_args()
-    asked = Options([30], 1.5, 0.7, 0.2) if chosen.smallest else Options(chosen.calls, chosen.idle)
+    asked = Options([30], 1.5, 0.6, 0.2) if chosen.smallest else Options(chosen.calls, chosen.idle)
     result = Table("Silent HTTPS calls held at once", uses=("aiohttp", "uvloop", "httpx2", "requests", "fastapi", "uvicorn"))
     uvloop.run(main(asked, result))
     result.show(chosen)

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 SECRET = "bench"  # noqa: S105 — of a queue on loopback
 LINE = 2**26  # bytes of the longest answer
 PATIENCE = 60.0  # seconds for a start
+INTERVALS = 6
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,13 +58,17 @@ class Running:
         return (int(values[11]) + int(values[12])) / TICKS
 
 
-async def cpu_share(seconds: float, *running: Running) -> list[float]:
-    """What each uses over the next so many seconds, in % of one core."""
-    before = [each.cpu() for each in running]
-    start = asyncio.get_running_loop().time()
-    await asyncio.sleep(seconds)
-    took = asyncio.get_running_loop().time() - start
-    return [(each.cpu() - was) / took * 100 for each, was in zip(running, before, strict=True)]
+async def cpu_shares(seconds: float, *running: Running) -> list[list[float]]:
+    """What each uses in each of the next intervals, in % of one core: a collection of garbage is seen, and does not hide the rest."""
+    shares: list[list[float]] = [[] for _ in running]
+    for _ in range(INTERVALS):
+        before = [each.cpu() for each in running]
+        start = asyncio.get_running_loop().time()
+        await asyncio.sleep(seconds / INTERVALS)
+        took = asyncio.get_running_loop().time() - start
+        for found, each, was in zip(shares, running, before, strict=True):
+            found.append((each.cpu() - was) / took * 100)
+    return shares
 
 
 def _status(pid: int, name: str) -> float:

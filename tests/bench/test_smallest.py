@@ -1,11 +1,14 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.google import missing
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,6 +105,19 @@ def test_scale(tmp_path: Path) -> None:
     assert (gets - inserts, replaces) == (10, 20)
     for size in ("1,000", "100,000", "10,000,000"):
         assert f"{size} calls: limits met on the way" in whats(found)
+
+
+@pytest.mark.timeout(120)
+def test_relay(tmp_path: Path) -> None:
+    """Both stores keep what they answered, beside nginx and two plain relays."""
+    for part in ("nginx", "wrk"):
+        if shutil.which(part) is None:
+            missing(part)
+    found = table(tmp_path, "relay.py")
+    for store in ("SQLite", "PostgreSQL"):
+        assert value(found, f"{store}: tasks a second") > 10
+        assert value(found, f"{store}: of these not SUCCEEDED in the store") == 0
+    assert value(found, "SQLite, beside 50 running calls: tasks a second") > 10
 
 
 @pytest.mark.timeout(60)

@@ -8,7 +8,7 @@ from longcall.core.attempt import Break, Broken, Outcome, Trouble
 from longcall.core.errors import UnavailableError
 from longcall.core.messages import LookMessage
 from longcall.core.retry import Jitter, RetryPolicy
-from longcall.core.task import State, Unreadable
+from longcall.core.task import State, Task, Unreadable
 from longcall.engine import metrics, observe
 from longcall.engine.calls import Room
 from longcall.engine.ports import CallRequest, Query
@@ -358,6 +358,32 @@ async def test_the_look_stays_until_nothing_is_left(house: House) -> None:
     with pytest.raises(UnavailableError):
         await other.dispatcher.dispatch(house.looks()[0])
     assert (await house.task()).state is State.RUNNING
+
+
+async def test_what_a_dead_runner_left_is_settled_side_by_side(house: House) -> None:
+    """One that can't be written keeps none of the others back, and has the look come again; more are left than are settled at a time."""
+    runner = await house.runner("r-dead", room=Room(100, hold_slots=0, detach=True))
+    house.caller.answer = Line()
+    for number in range(50):
+        await house.submit(f"t{number}", asked=spec(retry=STEADY))
+        await runner.dispatcher.dispatch(house.first_message(f"t{number}"))
+    await runner.calls.abandon()
+    await house.clock.advance(60)
+    other = await house.seasoned("r-2")
+    write = house.store.replace
+
+    async def spoilt(task: Task, tag: object) -> object:
+        if task.id == "t7":
+            raise UnavailableError("this one not")
+        return await write(task, tag)
+
+    house.store.replace = spoilt  # type: ignore[method-assign] # a store that fails once in a while
+    with pytest.raises(UnavailableError, match="this one not"):
+        await other.dispatcher.dispatch(house.looks()[0])
+    states = [(await house.task(f"t{number}")).state for number in range(50)]
+    assert [number for number, state in enumerate(states) if state is not State.WAITING] == [7]
+    house.store.replace = write  # type: ignore[method-assign] # as above
+    assert (await other.dispatcher.dispatch(house.looks()[0])).details["lost"] == 1
 
 
 async def test_a_data_folder_s_next_process_settles_what_was_left(house: House) -> None:

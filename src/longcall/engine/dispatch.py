@@ -199,9 +199,7 @@ class Dispatcher:
         left = await self.store.owned(look.runner)
         if left and not delivery.may_settle(self.lease.me(), owner):
             return Answer(AGAIN, {"runner": look.runner, "alive": False})
-        for task_id in left:
-            if (stored := await self.store.get(task_id)) is not None and stored.task.owner == look.runner:
-                await self.settler.lose(stored.task)
+        await self.settler.lose_all(left, look.runner)
         if left or owner is not Owner.ENDED:
             observe.runner_lost(look.runner, len(left))
         return Answer(OK, {"runner": look.runner, "alive": False, "lost": len(left)})

@@ -77,10 +77,4 @@ class Requeue:
 
 async def take_over(store: Store, settler: Settler) -> int:
     """Settle every RUNNING task as lost: for a process that has a whole store to itself, before it serves. Returns how many."""
-    count = 0
-    for task_id in await store.owned(""):
-        stored = await store.get(task_id)
-        if stored is not None and stored.task.state is State.RUNNING:
-            await settler.lose(stored.task)
-            count += 1
-    return count
+    return await settler.lose_all(await store.owned(""))

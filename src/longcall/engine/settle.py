@@ -1,6 +1,7 @@
 """Deciding, owing and writing: how an attempt's outcome becomes the record's next version."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from longcall.engine.owing import Owing
 from longcall.engine.ports import Bodies, Clock, Store, Stored
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+SIDE_BY_SIDE = 32  # so that a store can group what a dead runner left
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,23 @@ class Settler:
         owner = await self.store.runner(task.owner or "")
         now = self.clock.now()
         await self._settle(Claim.on(task), drained(now) if owner is not None and owner.drained else lost(now, task.owner or ""))
+
+    async def lose_all(self, task_ids: Sequence[str], owner: str = "") -> int:
+        """Settle as lost those that still run under this owner, or any for an empty name; how many. Raises UnavailableError."""
+        left, lost = iter(task_ids), 0
+
+        async def some() -> None:
+            nonlocal lost
+            for task_id in left:
+                stored = await self.store.get(task_id)
+                if stored is not None and stored.task.state is State.RUNNING and owner in {"", stored.task.owner}:
+                    await self.lose(stored.task)
+                    lost += 1
+
+        ends = await asyncio.gather(*(some() for _ in range(min(SIDE_BY_SIDE, len(task_ids)))), return_exceptions=True)
+        if trouble := next((end for end in ends if end is not None), None):
+            raise trouble
+        return lost
 
     async def expire(self, stored: Stored) -> None:
         """End a task whose time is over before its next attempt, unless another version got in between. Raises UnavailableError."""
