@@ -1,7 +1,7 @@
 """What a delivered message means for its record: the table of DESIGN's dispatch, as one pure function."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import assert_never
@@ -83,6 +83,10 @@ class Visit:
     at: datetime
     asked: Callable[[], TaskSpec | Unreadable] | None = None
     caller: TraceContext | None = None
+
+    def without_asked(self) -> "Visit":
+        """The same, once its record is there."""
+        return self if self.asked is None else replace(self, asked=None)
 
 
 @dataclass(frozen=True, slots=True)

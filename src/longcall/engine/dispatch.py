@@ -1,9 +1,9 @@
 """One delivery of a message: take, call, decide, owe, write, answer. The table is core/delivery.py, the protocol DESIGN section 3."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 from longcall.core import delivery, lifecycle
 from longcall.core.attempt import Responded
@@ -42,19 +42,22 @@ class Dispatcher:
     settler: Settler
     admission: Admission
 
-    async def dispatch(self, message: Delivery) -> Answer:
+    def dispatch(self, message: Delivery) -> Coroutine[Any, Any, Answer]:
         """Do what a delivered message asks for. Raises OurFault when the store or the queue is out of reach."""
         match message:
             case LookMessage():
-                return await self._look(message)
+                return self._look(message)
             case CallbackMessage():
-                return await self._callback(message)
+                return self._callback(message)
             case HandPut():
-                return await self._visit(await self.admission.admit(message))
+                return self._hand_put(message)
             case Visit():
-                return await self._visit(message)
+                return self._visit(message)
             case _:
                 assert_never(message)
+
+    async def _hand_put(self, message: HandPut) -> Answer:
+        return await self._visit(await self.admission.admit(message))
 
     async def _visit(self, visit: Visit) -> Answer:
         observe.dispatch_received(visit)
@@ -70,6 +73,7 @@ class Dispatcher:
                 case delivery.Expire():
                     await self.settler.expire(stored)
                 case Take():
+                    visit = visit.without_asked()  # which need not be kept for the hours of a call
                     if (answer := await self._take(stored)) is not None:
                         return answer
                 case verdict:

@@ -15,7 +15,7 @@ from longcall.core.delivery import Delivery, HandPut, Visit
 from longcall.core.errors import CallerMistake, LongcallError, OurFault, PermissionDeniedError
 from longcall.core.messages import Message, TaskMessage, message_from_json
 from longcall.core.task import TaskSpec, Unreadable
-from longcall.core.wire import Json, dumps
+from longcall.core.wire import dumps, loads
 from longcall.engine import observe
 from longcall.engine.dispatch import Dispatcher
 from longcall.engine.ports import Clock
@@ -66,7 +66,7 @@ class DispatchDoor:
     def _delivery(self, request: Request, raw: bytes) -> Delivery:
         match self._read(raw):
             case TaskMessage() as message:
-                asked = None if message.create is None else partial(self._own, message.create, raw)
+                asked = None if message.create is None else partial(self._own, raw)
                 return Visit(message.task, message.created, message.version, message.at, asked, message.caller)
             case TaskSpec() | Unreadable() as asked:
                 return self._hand_put(request, asked)
@@ -81,9 +81,10 @@ class DispatchDoor:
         except (CallerMistake, ValueError, OverflowError) as error:
             return Unreadable(raw, str(error))
 
-    def _own(self, create: Json, raw: bytes) -> TaskSpec | Unreadable:
+    def _own(self, raw: bytes) -> TaskSpec | Unreadable:
+        """What a message of ours asks for; read a second time, for which it seldom is needed."""
         try:
-            return self.reader.own(create)
+            return self.reader.own(loads(raw)["create"])
         except (CallerMistake, ValueError, OverflowError) as error:
             return Unreadable(raw, str(error))
 
