@@ -91,12 +91,12 @@ def serve(work: "Coroutine[object, object, None]") -> None:
 
 
 def settle_in() -> None:
-    """Let the collector of reference cycles leave alone what was made at the start, and come after 20,000 new objects instead of 700.
+    """Let the collector of reference cycles leave alone what was made at the start, and come after 5,000 new objects instead of 700.
 
     A dispatch makes hundreds of objects and no cycle. With Python's own threshold a seventh of a busy runner's time went there.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)
 
 
 def _in_the_way(error: OSError) -> str:
