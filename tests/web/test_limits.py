@@ -114,12 +114,11 @@ async def test_a_connection_on_which_nothing_comes_is_closed() -> None:
         b"hello there\r\n\r\n",
         b"BREW /x HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
-        b"GET /x HTTP/1.1\r\nX: " + b"y" * (server.MAX_HEAD + 1),
         b"GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
-    ids=["words", "a method", "two lengths", "an endless head", "a length that is none", "TLS", "a chunk that is none"],
+    ids=["words", "a method", "two lengths", "a length that is none", "TLS", "a chunk that is none"],
 )
 async def test_what_is_no_http_is_answered_with_a_problem(said: bytes) -> None:
     """One answer like any other, and the connection is closed."""
@@ -130,6 +129,47 @@ async def test_what_is_no_http_is_answered_with_a_problem(said: bytes) -> None:
     assert b"Content-Type: application/problem+json" in head
     assert loads(told)["code"] == "INVALID_ARGUMENT"
     assert f"Content-Length: {len(told)}".encode() in head
+
+
+async def test_who_asks_for_another_protocol_gets_this_one_and_keeps_its_body() -> None:
+    """Java's client asks for h2c with each first request of plain HTTP, also with a POST; what follows on the connection is served too."""
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    asked = {
+        b"POST /x HTTP/1.1\r\nHost: x\r\n" + upgrade + b"Content-Length: 5\r\n\r\nhello": b"5",
+        b"POST /x HTTP/1.1\r\nHost: x\r\n" + upgrade + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n": b"7",
+        b"GET /x HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n": b"0",
+        b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc": b"3",
+    }
+    async with taking(3) as (reader, writer):
+        for split in (1, 1000):  # as one piece, and byte by byte
+            for said, size in asked.items():
+                pieces = [said] if split == 1 else [said[n : n + 1] for n in range(len(said))]
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(0)
+                answer = await asyncio.wait_for(reader.readuntil(b"content-length: 1\r\n\r\n"), 3)
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert await reader.readexactly(1) == size
+
+
+async def test_a_head_has_an_end() -> None:
+    """However quickly it comes."""
+    async with taking(30) as (reader, writer):
+        writer.write(b"GET /x HTTP/1.1\r\n")
+        await asyncio.sleep(0.05)
+        writer.write(b"X: " + b"y" * server.MAX_AROUND)
+        assert (await to_the_end(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_what_frames_a_body_has_an_end() -> None:
+    """Chunks of one byte are taken; trailers without an end are not, nor kept while they come."""
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with taking(30) as (reader, writer):
+        writer.write(head + b"1\r\nx\r\n" * 50_000 + b"0\r\nTrailer: y\r\n\r\n")
+        assert (await reader.readuntil(b"50000")).startswith(b"HTTP/1.1 200 ")
+        writer.write(head + b"1\r\nx\r\n0\r\n")
+        await asyncio.sleep(0.05)
+        assert (await trickle(reader, writer, b"Trailer: " + b"y" * server.MAX_AROUND + b"\r\n")).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_head_that_does_not_end_is_408() -> None:

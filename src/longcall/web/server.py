@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,30 +16,55 @@ from longcall.web import problems
 BACKLOG = 2048
 GRACE = 0.2  # seconds
 HEAD_LIMIT = 30.0  # seconds for a request's head, and for what is left of a body after its answer
-MAX_HEAD = 64 * 1024  # bytes of a head that is not all there yet; edge.py says how large one may be
+# Bytes of a request that are not its body: a head that is not all there yet (edge.py says how large one may be), and what frames chunks.
+MAX_AROUND, AROUND_A_BYTE = 64 * 1024, 16
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class _Patient(HttpToolsProtocol):
-    """uvicorn's protocol, with limits on a request's head and on the time that a sender keeps us waiting: uvicorn itself has neither."""
+    """uvicorn's protocol, with limits on what is not a request's body, and on the time that a sender keeps us waiting: it has neither.
+
+    Who asks for another protocol in passing, as Java's client does with h2c, gets this one (RFC 9110, 7.8), and keeps its body.
+    """
 
     head_limit = HEAD_LIMIT
     _waiting: asyncio.TimerHandle | None = None
     _in_head = False
     _in_body = False
-    _head_size = 0
+    _resumed = False
+    _begun = False
+    _body_size = 0
+    _around = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
         self._wait()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._head_size = True, 0
+        if not self._resumed:
+            super().on_message_begin()
+            self._begun = self._in_head = True
+            self._body_size = self._around = 0
+
+    def on_url(self, url: bytes) -> None:
+        if not self._resumed:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers tell nothing that is asked for here
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._in_body = False, True
-        super().on_headers_complete()
+        self._in_body = True
+        if self._in_head:
+            self._in_head = False
+            super().on_headers_complete()
+        self._resumed = False
+
+    def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -47,15 +73,33 @@ class _Patient(HttpToolsProtocol):
             self._stop_waiting()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self.send_400_response(f"a request's head has at most {MAX_HEAD} bytes")
-            elif self._waiting is None:
-                self._wait()
-        elif self._waiting is not None and not self._answered():
+        before, self._begun = self._body_size, False
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("this is no HTTP that can be read")
+            return
+        except httptools.HttpParserUpgrade as upgrade:
+            self._resume()
+            self.data_received(data[upgrade.args[0] :])
+            return
+        if not self._begun:
+            self._around += len(data) - (self._body_size - before)
+        if self._around > MAX_AROUND + AROUND_A_BYTE * self._body_size:
+            self.send_400_response(f"what is not its body has at most {MAX_AROUND} bytes")
+        elif self._in_head and self._waiting is None:
+            self._wait()
+        elif not self._in_head and self._waiting is not None and not self._answered():
             self._stop_waiting()
+
+    def _resume(self) -> None:
+        """Read on as HTTP/1.1. The parser gave up after the head, and took it to have no body: another one is told how it is framed."""
+        framing = b"".join(b"%s: %s\r\n" % each for each in self.headers if each[0] in FRAMING)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self._resumed = self.cycle.more_body = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % framing)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
