@@ -65,8 +65,8 @@ lock: $(READY) ## make requirements.txt and requirements-dev.txt anew; UPGRADE= 
 	@$(LOCK) $(UPGRADE) --group dev --output-file requirements-dev.txt pyproject.toml
 
 bench: $(READY) ## the measurements, ours beside a baseline
-	@$(BIN)/python bench/run.py
-	@$(BIN)/python bench/lists.py --store sqlite --store postgres --tasks 100000
+	@$(BIN)/python bench/laptop.py
+	@$(BIN)/python bench/lists.py
 	@$(BIN)/python bench/embedded_queue.py
 	@$(BIN)/python bench/telemetry.py
 	@$(BIN)/python bench/startup.py
