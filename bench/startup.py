@@ -61,15 +61,11 @@ def answered(url: str, since: float) -> float:
         time.sleep(0.005)
 
 
-def started(times: int, *command: str, environ: Mapping[str, str] | None = None) -> tuple[list[float], list[float]]:
-    """Start it so many times: seconds to the first 200 of each of the two."""
-    alive, ready = [], []
-    for _ in range(times):
-        port, since = free_port(), time.perf_counter()
-        with process(sys.executable, *command, str(port), environ=environ):
-            alive.append(answered(f"http://127.0.0.1:{port}/healthz", since))
-            ready.append(answered(f"http://127.0.0.1:{port}/readyz", since))
-    return alive, ready
+def started(*command: str, environ: Mapping[str, str] | None = None) -> tuple[float, float]:
+    """Start it: seconds to the first 200 of each of the two."""
+    port, since = free_port(), time.perf_counter()
+    with process(sys.executable, *command, str(port), environ=environ):
+        return answered(f"http://127.0.0.1:{port}/healthz", since), answered(f"http://127.0.0.1:{port}/readyz", since)
 
 
 def imported(times: int, log: Path, environ: Mapping[str, str]) -> list[Counter[str]]:
@@ -117,14 +113,18 @@ def stores(stack: ExitStack, folder: str) -> Iterator[tuple[str, Mapping[str, st
 
 
 def rows(table: Table, times: int, folder: str, known: Mapping[str, str]) -> None:
-    """Each store, beside the bare server; then the imports, of the first of them."""
-    bare, _ = started(times, "-c", BARE)
-    beside = median_of(bare, "s")
+    """Each store, beside the bare server, in turn, so that whatever else the machine does meets all; then the imports, with SQLite."""
+    bare, took = list[float](), dict[str, list[tuple[float, float]]]()
     with ExitStack() as stack:
-        for name, store in stores(stack, folder):
-            alive, ready = started(times, *RUNNER, environ={**known, **store})
-            table.row(f"runner, {name}: /healthz", median_of(alive, "s"), beside, at_most(ALIVE, "s"))
-            table.row(f"runner, {name}: /readyz", median_of(ready, "s"), beside, at_most(READY[name], "s"))
+        known_stores = dict(stores(stack, folder))
+        for _ in range(times):
+            bare.append(started("-c", BARE)[0])
+            for name, store in known_stores.items():
+                took.setdefault(name, []).append(started(*RUNNER, environ={**known, **store}))
+    beside = median_of(bare, "s")
+    for name, each in took.items():
+        for path, seconds, bound in zip(("/healthz", "/readyz"), zip(*each, strict=True), (ALIVE, READY[name]), strict=True):
+            table.row(f"runner, {name}: {path}", median_of(seconds, "s"), beside, at_most(bound, "s"))
     found = imported(times, Path(folder, "imports.log"), {**known, "LONGCALL_STORE": f"sqlite:///{folder}/longcall.db"})
     table.row("runner, SQLite: all imports", median_of([sum(each.values()) / 1000 for each in found], "ms"))
     for name, _ in sum(found, Counter[str]()).most_common(DEAREST):

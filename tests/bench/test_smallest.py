@@ -116,6 +116,7 @@ def test_scale(tmp_path: Path) -> None:
         assert f"{size} calls: limits met on the way" in whats(found)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_relay(tmp_path: Path) -> None:
     """Both stores keep what they answered, beside nginx and two plain relays."""
