@@ -27,6 +27,7 @@ from tests.google import free_port, part
 from tests.postgres import running as postgres
 
 ALIVE, READY = 0.6, {"SQLite": 0.9, "PostgreSQL": 0.9, "Firestore's emulator": 1.4}  # seconds
+BYTECODE = "PYTHONDONTWRITEBYTECODE"  # who has it set compiles at each start, and that is not what is measured
 DEAREST = 8  # packages
 IMPORT = re.compile(r"^import time: +([0-9]+) \| +[0-9]+ \| +([\w.]+)$", re.MULTILINE)
 RUNNER = ("-m", "longcall", "runner", "--port")
@@ -42,7 +43,7 @@ uvicorn.run(app, port=int(sys.argv[1]), lifespan="off", log_level="critical")
 @contextmanager
 def process(*command: str, environ: Mapping[str, str] | None = None, log: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A process that ends with the block."""
-    known = {name: value for name, value in os.environ.items() if not name.startswith("LONGCALL_")}  # noqa: TID251 — a child needs it
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("LONGCALL_", BYTECODE))}  # noqa: TID251 — a child needs it
     with (log or Path(os.devnull)).open("w") as said:
         child = subprocess.Popen(command, env=known | dict(environ or {}), stdout=subprocess.PIPE, stderr=said, text=True)
     try:
@@ -117,6 +118,8 @@ def rows(table: Table, times: int, folder: str, known: Mapping[str, str]) -> Non
     bare, took = list[float](), dict[str, list[tuple[float, float]]]()
     with ExitStack() as stack:
         known_stores = dict(stores(stack, folder))
+        for store in known_stores.values():
+            started(*RUNNER, environ={**known, **store})  # what was never compiled is now
         for _ in range(times):
             bare.append(started("-c", BARE)[0])
             for name, store in known_stores.items():
@@ -142,7 +145,7 @@ def main(table: Table, times: int) -> None:
             "LONGCALL_BODIES": Path(folder, "bodies").as_uri(),
         }
         rows(table, times, folder, known)
-    table.note("Beside ours stands uvicorn with an empty app: what Python and its web server take by themselves.")
+    table.note("Beside ours stands uvicorn with an empty app: what Python and its web server take by themselves. All is compiled before.")
     table.note("Imports are timed until /readyz answers with 200; the timing itself makes them slower.")
     if not any("Firestore" in row.what for row in table.rows):
         table.note("Google's emulator was not there: Firestore is not measured.")

@@ -146,11 +146,11 @@ class Table:
         self.notes.append(text)
 
     def show(self, options: argparse.Namespace) -> None:
-        """Print the table, and write the JSON where `--json` says. Raises OSError."""
+        """Write the JSON where `--json` says, and print the table. Raises OSError."""
         data = self.data()
-        print(f"### {self.title}\n\n{markdown(data)}")
         if options.json is not None:
             options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        print(f"### {self.title}\n\n{markdown(data)}")
 
     def versions(self) -> dict[str, str]:
         """Python's version and those of the packages that matter."""
