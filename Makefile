@@ -64,12 +64,12 @@ lock: $(READY) ## make requirements.txt and requirements-dev.txt anew; UPGRADE= 
 	@$(LOCK) $(UPGRADE) --extra server --extra postgres --extra firestore --extra otel --output-file requirements.txt pyproject.toml
 	@$(LOCK) $(UPGRADE) --group dev --output-file requirements-dev.txt pyproject.toml
 
-bench: $(READY) ## the measurements, ours beside a baseline
-	@$(BIN)/python bench/run.py
-	@$(BIN)/python bench/lists.py --store sqlite --store postgres --tasks 100000
-	@$(BIN)/python bench/embedded_queue.py
-	@$(BIN)/python bench/telemetry.py
-	@$(BIN)/python bench/startup.py
+ONLY := relay laptop held_calls recovery storm scale embedded_queue lists dashboard telemetry startup
+
+bench: $(READY) ## the measurements beside a baseline, into docs/benchmarks.md; ONLY=relay is one of them
+	@mkdir -p bench/results; failed=; for each in $(ONLY); do \
+		echo "bench/$$each.py"; $(BIN)/python bench/$$each.py --json bench/results/$$each.json || failed="$$failed $$each"; \
+	done; $(BIN)/python bench/page.py || exit 1; test -z "$$failed" || { echo "not measured:$$failed"; exit 1; }
 
 screenshots: $(READY) ## the pictures in docs/images anew, with Chromium
 	@$(BIN)/python docs/screenshots.py

@@ -1,4 +1,4 @@
-"""What several benches do to a service: ask for many calls, and wait until something is so."""
+"""What several benches do to a service: ask for calls, time them, and wait until something is so."""
 
 import asyncio
 import time
@@ -30,6 +30,34 @@ async def submit(api: str, url: str, names: Sequence[str], **more: object) -> No
 
     async with aiohttp.ClientSession(api) as http:
         await asyncio.gather(*(some(http) for _ in range(AT_ONCE)))
+
+
+async def to_the_end(api: str, url: str, name: str, http: aiohttp.ClientSession) -> None:
+    """Ask for a call, and wait until it has succeeded."""
+    async with http.post(f"{api}/v1/tasks", json={"id": name, "httpRequest": {"url": url}}) as answer:
+        await answer.read()
+    async with http.get(f"{api}/v1/tasks/{name}?wait=60s") as answer:
+        assert b'"SUCCEEDED"' in await answer.read()  # noqa: S101 — a bench that measured failures would lie
+
+
+async def timed(count: int, at_once: int, one: Callable[[int], Awaitable[None]]) -> tuple[float, list[float]]:
+    """Do `count` things, `at_once` at a time; seconds in all, and each one's milliseconds in order."""
+    took, numbers = list[float](), iter(range(count))
+
+    async def worker() -> None:
+        for number in numbers:
+            start = time.perf_counter()
+            await one(number)
+            took.append((time.perf_counter() - start) * 1000)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    return time.perf_counter() - start, sorted(took)
+
+
+def quantile(took: Sequence[float], part: float) -> float:
+    """Of what is in order, the one that this part of them is below. Raises IndexError for none."""
+    return took[min(int(len(took) * part), len(took) - 1)]
 
 
 async def post(url: str, http: aiohttp.ClientSession) -> bool:

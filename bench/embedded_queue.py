@@ -1,30 +1,28 @@
-"""The embedded queue, beside another emulator from PyPI in the same run.
+"""The embedded queue: tasks created over gRPC, dispatched, at their rate and at their time; also beside a million that wait.
 
-    .venv/bin/python bench/embedded_queue.py [--tasks 8000] [--at-once 128] [--waiting 0] [--baseline PYTHON]
+    .venv/bin/python bench/embedded_queue.py [--tasks 8000] [--at-once 128] [--rounds 3] [--waiting 1000000] [--baseline PYTHON]
 
-Each queue is a process of its own, and so is its load. `--baseline` names a Python that has gcloud-tasks-emulator installed:
-it asks for another protobuf than ours, so the two can't share an environment. `--waiting 1000000` puts that many tasks, due in
-20 days, into the queue's file before its start, and measures once more beside them.
+Each queue is a process of its own, and so is its load. `--baseline` names a Python that has gcloud-tasks-emulator installed, which keeps
+everything in memory: it asks for another protobuf than ours, so the two can't share an environment. The tasks that wait, due in 20 days,
+are put into the queue's file before its start.
 """
 
-import argparse
 import asyncio
-import json
-import socket
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import uvloop
+from calling import quantile, timed
 from google.cloud import tasks_v2
 from google.protobuf.timestamp_pb2 import Timestamp
+from processes import Running, free_port, longcall
+from table import Figure, Table, arguments, at_least, median_of
 
 from longcall.queue import roster, rows, schema
 from longcall.queue.model import AppEngineTarget
@@ -35,12 +33,28 @@ WIDE, LIMITED = f"{LOCATION}/queues/default", f"{LOCATION}/queues/limited"
 SERVICE = "/google.cloud.tasks.v2.CloudTasks/"
 TASK, CREATE = tasks_v2.Task.pb(), tasks_v2.CreateTaskRequest.pb()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+CREATES, DISPATCHES = 4_000, 2_000  # a second
+LIMIT, BURST = 500, 600  # dispatches a second of the limited queue; how many tasks are left out before its rate is measured
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured. `limited` are tasks of the limited queue, `due` those that are due a hundred a second."""
+
+    tasks: int
+    at_once: int
+    rounds: int
+    waiting: int
+    limited: int = 2_500
+    due: int = 500
 
 
 @dataclass
 class Arrivals:
-    """When requests came to the target, by the clock and by the name of their task."""
+    """When requests came to the target: by the clock, and how many seconds after they were due."""
 
+    url: str = ""
     times: list[float] = field(default_factory=list[float])
     late: list[float] = field(default_factory=list[float])
     more: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,11 +63,19 @@ class Arrivals:
         """Serve one connection."""
         return _Target(self)
 
-    async def count(self, wanted: int) -> None:
-        """Wait until so many have come."""
-        while len(self.times) < wanted:
-            self.more.clear()
-            await self.more.wait()
+    def forget(self) -> None:
+        """Begin anew."""
+        self.times.clear()
+        self.late.clear()
+
+    async def rate_of(self, wanted: int, start: float) -> float:
+        """Wait until so many have come: how many that was a second since `start`. After two minutes, what had come by then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while len(self.times) < wanted:
+                    self.more.clear()
+                    await self.more.wait()
+        return len(self.times) / ((self.times[-1] if len(self.times) >= wanted else time.time()) - start)  # noqa: TID251 — as the arrivals
 
 
 class _Target(asyncio.Protocol):
@@ -96,133 +118,97 @@ class Client:
         await self._create(CREATE(parent=queue, task=task))
 
 
-async def at_once(count: int, width: int, one: Callable[[int], Awaitable[None]]) -> float:
-    """Do `count` things, `width` at a time; return the seconds."""
-    numbers = iter(range(count))
-
-    async def worker() -> None:
-        for number in numbers:
-            await one(number)
-
-    start = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(width)))
-    return time.perf_counter() - start
-
-
-def row(what: str, value: str) -> None:
-    """One line of the table."""
-    print(f"{what:<58} {value:>34}", flush=True)
-
-
 @dataclass(frozen=True)
-class Running:
-    """A queue's process and a client of it."""
+class Bench:
+    """A queue's process, a client of it, and the target."""
 
-    process: asyncio.subprocess.Process
+    running: Running
     client: Client
+    arrivals: Arrivals
+    sizes: Sizes
 
-    def memory(self) -> int:
-        """Return its resident memory in MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+    async def many(self, count: int, queue: str, due: float | None = None) -> float:
+        """Create so many tasks; the seconds it took."""
+        seconds, _ = await timed(count, self.sizes.at_once, lambda _: self.client.create(queue, due))
+        return seconds
+
+    async def creates(self) -> Figure:
+        """Create tasks that wait."""
+        due = time.time() + 20 * 86_400  # noqa: TID251 — a time for the other process
+        count, before = self.sizes.tasks, self.running.cpu()
+        found = [count / await self.many(count, WIDE, due) for _ in range(self.sizes.rounds)]
+        return self._a_second(found, before, count)
+
+    async def dispatches(self) -> Figure:
+        """Let a queue go that has tasks waiting."""
+        found, count = list[float](), self.sizes.tasks
+        used = 0.0
+        for _ in range(self.sizes.rounds):
+            await self.client.call("PauseQueue", name=WIDE)
+            await self.many(count, WIDE)
+            self.arrivals.forget()
+            before, start = self.running.cpu(), time.time()  # noqa: TID251 — as the arrivals
+            await self.client.call("ResumeQueue", name=WIDE)
+            found.append(await self.arrivals.rate_of(count, start))
+            used += self.running.cpu() - before
+        return self._a_second(found, self.running.cpu() - used, count)
+
+    def _a_second(self, found: list[float], before: float, count: int) -> Figure:
+        used = max(self.running.cpu() - before, 0.01)
+        return median_of(found, "/s", f"{count * len(found) / used:,.0f} a processor second")
+
+    async def the_rate(self) -> Figure:
+        """See how a limit is met once the burst is over: how far from it, whichever way."""
+        count = BURST + self.sizes.limited
+        await self.client.call("PauseQueue", name=LIMITED)
+        await self.many(count, LIMITED)
+        self.arrivals.forget()
+        await self.client.call("ResumeQueue", name=LIMITED)
+        await self.arrivals.rate_of(count, 0)
+        times = self.arrivals.times
+        rate = self.sizes.limited / (times[-1] - times[-1 - self.sizes.limited])
+        return Figure((rate / LIMIT - 1) * 100, "%", remark=f"{rate:,.1f}/s")
+
+    async def the_times(self) -> tuple[Figure, Figure]:
+        """See how late tasks are that are due at some time of the next seconds: the median, and the 99th percentile."""
+        self.arrivals.forget()
+        start, count = time.time() + 2, self.sizes.due  # noqa: TID251 — a time for the other process
+        await timed(count, self.sizes.at_once, lambda number: self.client.create(WIDE, start + number / 100))
+        await self.arrivals.rate_of(count, 0)
+        late = sorted(each * 1000 for each in self.arrivals.late)
+        return Figure(quantile(late, 0.5), "ms"), Figure(quantile(late, 0.99), "ms")
 
 
 @asynccontextmanager
-async def connected(port: int, process: asyncio.subprocess.Process) -> AsyncIterator[Running]:
-    """Give the running process; end it at the end."""
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            async with asyncio.timeout(120):
-                await channel.channel_ready()
-            yield Running(process, Client(channel))
-    finally:
-        process.kill()
-        await process.wait()
-
-
-@asynccontextmanager
-async def ours(target: str, data: Path | None) -> AsyncIterator[Running]:
+async def ours(folder: Path, arrivals: Arrivals, sizes: Sizes, data: Path | None) -> AsyncIterator[Bench]:
     """Run `longcall queue`, durable or in memory."""
     kept = ("--memory",) if data is None else ("--data", str(data))
-    arguments = ("queue", "--grpc-port", "0", "--rest-port", "0", *kept, "--app-engine", target, "--queue", LIMITED, "--json")
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "longcall", *arguments, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None  # noqa: S101 — asked for above
-    ready = json.loads(await process.stdout.readline())
-    async with connected(int(ready["grpc"].rpartition(":")[2]), process) as running:
-        yield running
+    words = ("queue", "--grpc-port", "0", "--rest-port", "0", *kept, "--app-engine", arrivals.url, "--queue", LIMITED)
+    async with longcall(folder, *words) as running, connected(running.ready["grpc"], running, arrivals, sizes) as bench:
+        yield bench
 
 
 @asynccontextmanager
-async def another(python: str, target: str) -> AsyncIterator[Running]:
-    """Run gcloud-tasks-emulator, which keeps everything in memory."""
-    port = free_port()
-    arguments = ("-m", "gcloud_tasks_emulator", "start", "-q", "-p", str(port), "-H", "127.0.0.1", "-d", WIDE)
-    process = await asyncio.create_subprocess_exec(
-        python, *arguments, "-t", target.rpartition(":")[2], stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    async with connected(port, process) as running:
-        yield running
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on just now."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        return int(listening.getsockname()[1])
-
-
-async def creates(name: str, running: Running, count: int, width: int) -> None:
-    """Create tasks that wait."""
-    due = time.time() + 20 * 86_400  # noqa: TID251 — a time for the other process
-    before = cpu_seconds(running)
-    seconds = await at_once(count, width, lambda _: running.client.create(WIDE, due))
-    used = cpu_seconds(running) - before
-    row(f"{name}: creates, {width} at once", f"{count / seconds:,.0f}/s, {count / used:,.0f} a CPU second")
-
-
-def cpu_seconds(running: Running) -> float:
-    """Return what the process has used of the processor."""
-    values = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(values[11]) + int(values[12])) / 100
-
-
-async def dispatches(name: str, running: Running, arrivals: Arrivals, count: int, width: int) -> None:
-    """Let a queue go that has tasks waiting."""
-    await running.client.call("PauseQueue", name=WIDE)
-    await at_once(count, width, lambda _: running.client.create(WIDE, None))
-    arrivals.times.clear()
-    before = cpu_seconds(running)
-    start = time.time()  # noqa: TID251 — as the arrivals
-    await running.client.call("ResumeQueue", name=WIDE)
+async def another(python: str, arrivals: Arrivals, sizes: Sizes) -> AsyncIterator[Bench]:
+    """Run gcloud-tasks-emulator."""
+    port, nowhere = free_port(), asyncio.subprocess.DEVNULL
+    words = ("-m", "gcloud_tasks_emulator", "start", "-q", "-p", str(port), "-H", "127.0.0.1", "-d", WIDE)
+    process = await asyncio.create_subprocess_exec(python, *words, "-t", arrivals.url.rpartition(":")[2], stdout=nowhere, stderr=nowhere)
+    running = Running(process, {})
     try:
-        async with asyncio.timeout(60):
-            await arrivals.count(count)
-    except TimeoutError:
-        row(f"{name}: dispatches", f"{len(arrivals.times) / 60:,.0f}/s (stopped after 60 s)")
-        return
-    used = max(cpu_seconds(running) - before, 0.01)
-    row(f"{name}: dispatches", f"{count / (arrivals.times[-1] - start):,.0f}/s, {count / used:,.0f} a CPU second")
+        async with connected(f"127.0.0.1:{port}", running, arrivals, sizes) as bench:
+            yield bench
+    finally:
+        await running.kill()
 
 
-async def the_rate(running: Running, arrivals: Arrivals, width: int) -> None:
-    """See how a limit of 500/s is met once the burst is over."""
-    await running.client.call("PauseQueue", name=LIMITED)
-    await at_once(3100, width, lambda _: running.client.create(LIMITED, None))
-    arrivals.times.clear()
-    await running.client.call("ResumeQueue", name=LIMITED)
-    await arrivals.count(3100)
-    rate = 2500 / (arrivals.times[-1] - arrivals.times[-2501])
-    row("ours: a limit of 500/s, over 2,500 tasks", f"{rate:,.1f}/s, {(rate / 500 - 1) * 100:+.2f} %")
-
-
-async def the_times(what: str, running: Running, arrivals: Arrivals, width: int) -> None:
-    """See how late tasks are that are due at some time of the next seconds."""
-    arrivals.times.clear()
-    arrivals.late.clear()
-    start = time.time() + 2  # noqa: TID251 — a time for the other process
-    await at_once(500, width, lambda number: running.client.create(WIDE, start + number / 100))
-    await arrivals.count(500)
-    late = sorted(arrivals.late)
-    row(what, f"p50 {statistics.median(late) * 1000:.1f} ms, p99 {late[494] * 1000:.1f} ms late")
+@asynccontextmanager
+async def connected(to: str, running: Running, arrivals: Arrivals, sizes: Sizes) -> AsyncIterator[Bench]:
+    """A client of what runs there."""
+    async with grpc.aio.insecure_channel(to) as channel:
+        async with asyncio.timeout(PATIENCE):
+            await channel.channel_ready()
+        yield Bench(running, Client(channel), arrivals, sizes)
 
 
 def fill(data: Path, count: int) -> None:
@@ -240,45 +226,72 @@ def fill(data: Path, count: int) -> None:
         connection.execute("COMMIT")
 
 
-async def main(options: argparse.Namespace) -> None:
+async def main(table: Table, sizes: Sizes, baseline: str) -> None:
     """One after the other."""
     arrivals = Arrivals()
     server = await asyncio.get_running_loop().create_server(arrivals.protocol, "127.0.0.1", 0)
-    target = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    count, width = options.tasks, options.at_once
-    with tempfile.TemporaryDirectory(prefix="longcall-bench-") as folder:
-        if options.baseline:
-            async with another(options.baseline, target) as running:
-                await creates("gcloud-tasks-emulator, in memory", running, count, width)
-            async with another(options.baseline, target) as running:
-                await dispatches("gcloud-tasks-emulator, in memory", running, arrivals, min(count, 1000), width)
-        async with ours(target, None) as running:
-            await creates("ours, in memory", running, count, width)
-        async with ours(target, Path(folder)) as running:
-            await creates("ours, durable", running, count, width)
-            await dispatches("ours, durable", running, arrivals, count, width)
-            await the_rate(running, arrivals, width)
-            await the_times("ours: tasks due at a given time", running, arrivals, width)
-        if options.waiting:
-            await beside_many(target, Path(folder) / "many", arrivals, options)
+    arrivals.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="longcall-bench-") as name:
+        folder = Path(name)
+        created, dispatched = await beside(baseline, arrivals, sizes) if baseline else (None, None)
+        async with ours(folder, arrivals, sizes, None) as bench:
+            table.row("creates over gRPC, in memory", await bench.creates(), created)
+        async with ours(folder, arrivals, sizes, folder / "queue") as bench:
+            table.row("creates over gRPC, durable", await bench.creates(), created, at_least(CREATES, "/s"))
+            table.row("dispatches, durable", await bench.dispatches(), dispatched, at_least(DISPATCHES, "/s"))
+            table.row(f"off a limit of {LIMIT}/s, over {sizes.limited:,} tasks", await bench.the_rate())
+            late(table, "", await bench.the_times())
+        await beside_many(table, folder, arrivals, sizes)
     server.close()
+    table.note(
+        f"{sizes.tasks:,} tasks in a round, {sizes.at_once} requests at once; durable means on the disk before it is answered. The target "
+        "answers at once."
+    )
+    if not baseline:
+        table.note(
+            "Without a baseline: the other emulator asks for another protobuf than ours, and an environment of its own (`--baseline`)."
+        )
 
 
-async def beside_many(target: str, data: Path, arrivals: Arrivals, options: argparse.Namespace) -> None:
+async def beside(python: str, arrivals: Arrivals, sizes: Sizes) -> tuple[Figure, Figure]:
+    """Creates and dispatches of the other emulator; fewer of the latter, which are slow there."""
+    async with another(python, arrivals, sizes) as bench:
+        created = await bench.creates()
+    async with another(python, arrivals, replace(sizes, tasks=min(sizes.tasks, 1000), rounds=1)) as bench:
+        return created, await bench.dispatches()
+
+
+async def beside_many(table: Table, folder: Path, arrivals: Arrivals, sizes: Sizes) -> None:
     """Measure the same with many tasks waiting."""
-    fill(data, options.waiting)
+    what, data = f"{sizes.waiting:,} tasks waiting", folder / "many"
+    fill(data, sizes.waiting)
     start = time.perf_counter()
-    async with ours(target, data) as running:
-        row(f"ours: start with {options.waiting:,} tasks waiting", f"{time.perf_counter() - start:.1f} s, {running.memory():,} MiB")
-        await dispatches("  dispatches beside them", running, arrivals, options.tasks, options.at_once)
-        await the_times("  tasks due at a given time, beside them", running, arrivals, options.at_once)
-        row("  memory after that", f"{running.memory():,} MiB")
+    async with ours(folder, arrivals, sizes, data) as bench:
+        took = time.perf_counter() - start
+        table.row(f"{what}: from exec to the first answer", Figure(took, "s"))
+        table.row(f"{what}: memory after the start", Figure(round(bench.running.memory()), "MiB"))
+        table.row(f"{what}: dispatches beside them", await bench.dispatches(), None, at_least(DISPATCHES, "/s"))
+        late(table, f"{what}: ", await bench.the_times())
+        table.row(f"{what}: memory after that", Figure(round(bench.running.memory()), "MiB"))
+
+
+def late(table: Table, what: str, found: tuple[Figure, Figure]) -> None:
+    """The rows of tasks that are due at some time."""
+    for part, figure in zip(("p50", "p99"), found, strict=True):
+        table.row(f"{what}later than it was due, {part}", figure)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--tasks", type=int, default=8000)
+    parser = arguments(__doc__)
+    parser.add_argument("--tasks", type=int, default=8_000, help="of each round")
     parser.add_argument("--at-once", type=int, default=128)
-    parser.add_argument("--waiting", type=int, default=0)
-    parser.add_argument("--baseline", default="")
-    uvloop.run(main(parser.parse_args()))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--waiting", type=int, default=1_000_000)
+    parser.add_argument("--baseline", default="", metavar="PYTHON")
+    chosen = parser.parse_args()
+    asked = Sizes(chosen.tasks, chosen.at_once, chosen.rounds, chosen.waiting)
+    if chosen.smallest:
+        asked = Sizes(200, 32, 1, 1_000, limited=100, due=50)
+    result = Table("The embedded queue", uses=("grpcio", "protobuf", "google-cloud-tasks", "uvloop"))
+    uvloop.run(main(result, asked, chosen.baseline))
+    result.show(chosen)

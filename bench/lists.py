@@ -1,19 +1,18 @@
 """How long a page of the list, one filter or two, and one record take among many tasks, the stores one after the other in one run.
 
-    .venv/bin/python bench/lists.py [--store postgres] [--store sqlite] [--tasks N] [--url postgresql://…]
+    .venv/bin/python bench/lists.py [--tasks 100000] [--times 200] [--store postgres sqlite] [--url postgresql://…] [--json FILE]
 
 Without a URL a PostgreSQL of the development wheel is started, as it comes but for what a server with some memory is given, in a
 temporary folder. The database must be empty, and is left full.
 """
 
-import argparse
 import random  # noqa: TID251 — a bench draws what it asks for
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -21,8 +20,10 @@ from pathlib import Path
 
 import asyncpg
 import uvloop
+from calling import quantile
+from table import ROOT, Figure, Table, arguments, number
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the development server lies with the tests
+sys.path.insert(0, str(ROOT))  # the development server lies with the tests
 
 from longcall.core.lifecycle import create
 from longcall.core.task import Failure, HttpRequest, Kind, State, TaskSpec
@@ -37,7 +38,8 @@ from tests.postgres import running
 
 END = datetime(2026, 11, 24, 8, tzinfo=UTC)
 DAYS = 30
-REPEATS = 200
+NAMES = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
+WARM_UP, COUNTS = 10, 5
 HOSTS, TEAMS, CUSTOMERS = 200, 20, 10_000
 # Most tasks have succeeded; what is open is few.
 STATES = (
@@ -191,14 +193,14 @@ def questions(tasks: int, draw: random.Random) -> dict[str, Callable[[], Query |
     }
 
 
-async def measure(store: Store, ask: Callable[[], Query | str]) -> list[float]:
+async def measure(store: Store, ask: Callable[[], Query | str], times: int) -> list[float]:
     """Milliseconds of each, in order."""
     took = []
-    for n in range(REPEATS + 10):
+    for n in range(times + WARM_UP):
         asked = ask()
         start = time.perf_counter()
         found = await (store.get(asked) if isinstance(asked, str) else store.page(asked))
-        if n >= 10:  # the first ones warm up
+        if n >= WARM_UP:
             took.append((time.perf_counter() - start) * 1000)
         assert found is not None  # noqa: S101 — a bench that measured nothing would lie
     return sorted(took)
@@ -207,49 +209,55 @@ async def measure(store: Store, ask: Callable[[], Query | str]) -> list[float]:
 async def counted(store: Store) -> list[float]:
     """The same for the counts."""
     took = []
-    for _ in range(5):
+    for _ in range(COUNTS):
         start = time.perf_counter()
         await store.counts(END)
         took.append((time.perf_counter() - start) * 1000)
     return sorted(took)
 
 
-def cell(took: list[float]) -> str:
+def cell(took: list[float]) -> Figure:
     """Median and 99th percentile."""
-    return f"{took[len(took) // 2]:>10.2f}{took[int(len(took) * 0.99)]:>10.2f}"
+    return Figure(quantile(took, 0.5), "ms", remark=f"p99 {number(quantile(took, 0.99))} ms")
 
 
-async def main(names: list[str], tasks: int, urls: list[str]) -> None:
-    """Fill each store, ask each, print the table."""
-    columns: dict[str, dict[str, list[float]]] = {}
+async def main(table: Table, tasks: int, times: int, urls: dict[str, str]) -> None:
+    """Fill each store, ask each, show both side by side."""
+    columns: list[dict[str, Figure]] = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="longcall-bench-")))
-        for name in names:
+        for name, url in urls.items():
             start = time.perf_counter()
-            store = await stack.enter_async_context(sqlite(tasks, folder) if name == "sqlite" else postgres(tasks, urls[0]))
-            print(f"{name}: {tasks} tasks in after {time.perf_counter() - start:.0f} s", flush=True)
+            store = await stack.enter_async_context(sqlite(tasks, folder) if name == "sqlite" else postgres(tasks, url))
+            print(f"{name}: {tasks:,} tasks in after {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
             draw = random.Random(11)  # noqa: S311 — the same questions each time
-            columns[name] = {title: await measure(store, ask) for title, ask in questions(tasks, draw).items()}
-            columns[name]["counts"] = await counted(store)
-    print(f"\n{tasks} tasks, pages of 50, {REPEATS} times each; milliseconds\n")
-    print(f"{'':<34}" + "".join(f"{name + ' p50':>14}{'p99':>6}" for name in columns))
-    for title in next(iter(columns.values())):
-        print(f"{title:<34}" + "".join(cell(column[title]) for column in columns.values()))
+            found = {title: cell(await measure(store, ask, times)) for title, ask in questions(tasks, draw).items()}
+            columns.append(found | {"counts": cell(await counted(store))})
+    for title, ours in columns[0].items():
+        table.row(title, ours, columns[1][title] if len(columns) > 1 else None)
+    first, *others = (NAMES[name] for name in urls)
+    beside = f"; in the column of the baseline {others[0]}" if others else ""
+    table.note(
+        f"{tasks:,} tasks on {first}{beside}. Pages of 50, {times} times each after {WARM_UP} to warm up; the counts {COUNTS} times."
+    )
 
 
 def run() -> None:
     """Read the command line, start a server where one is needed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", action="append", choices=["postgres", "sqlite"])
+    parser = arguments(__doc__)
+    parser.add_argument("--store", nargs="+", choices=list(NAMES), default=list(NAMES))
     parser.add_argument("--tasks", type=int, default=100_000)
+    parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--url", default="")
     options = parser.parse_args()
-    names = options.store or ["postgres", "sqlite"]
-    if "postgres" not in names or options.url:
-        uvloop.run(main(names, options.tasks, [options.url]))
-        return
-    for server in running(CONFIG):
-        uvloop.run(main(names, options.tasks, [server.url("longcall_template")]))
+    tasks, times = (2_000, 5) if options.smallest else (options.tasks, options.times)
+    table = Table("Pages of the list", uses=("asyncpg", "uvloop"))
+    with ExitStack() as stack:
+        url = options.url
+        if "postgres" in options.store and not url:
+            url = stack.enter_context(contextmanager(running)(CONFIG)).url("longcall_template")
+        uvloop.run(main(table, tasks, times, dict.fromkeys(options.store, url)))
+    table.show(options)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""What a bench found: a Markdown table for people, and the same as JSON, which docs/benchmarks.md is written from.
+"""What a bench found: a Markdown table for people, and the same as JSON.
 
     options = arguments(__doc__).parse_args()                 # --smallest and --json FILE, and what the bench adds
     table = Table("Relays a second", uses=("aiohttp", "uvloop"))
     table.row("through the runner", median_of(rates, "/s"), baseline=median_of(nginx, "/s"), target=at_least(3000, "/s"))
     table.show(options)
 
-A row is shown as soon as it is known, the whole table at the end. No bench fails by a figure: what missed its target says so.
+A row is shown as soon as it is known, the whole table at the end. No bench fails by a figure: what missed its target says so. page.py makes
+the page of the docs of the JSON files.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -106,6 +107,12 @@ class Row:
     target: Bound | None
     met: bool | None
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Row":
+        """As JSON has it."""
+        target = data["target"] and Bound(**data["target"])
+        return cls(data["what"], _cell(data["ours"]), _cell(data["baseline"]), target, data["met"])
+
     def cells(self) -> tuple[str, ...]:
         """As text."""
         met = {True: "yes", False: "**no**", None: ""}[self.met]
@@ -139,23 +146,11 @@ class Table:
         self.notes.append(text)
 
     def show(self, options: argparse.Namespace) -> None:
-        """Print the table, and write the JSON where `--json` says. Raises OSError."""
-        print(self.markdown())
+        """Write the JSON where `--json` says, and print the table. Raises OSError."""
+        data = self.data()
         if options.json is not None:
-            options.json.write_text(json.dumps(self.data(), indent=2) + "\n", encoding="utf-8")
-
-    def markdown(self) -> str:
-        """The table with its title, its circumstances and its notes."""
-        rule = ("---", "---:", "---:", "---:", "---")
-        lines = [COLUMNS, rule, *(row.cells() for row in self.rows)]
-        table = "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
-        return "\n\n".join([f"### {self.title}", table, *self.notes, f"`{command()}`, commit {commit()}, {self.machine_text()}."])
-
-    def machine_text(self) -> str:
-        """Where it was measured, in a sentence."""
-        on = machine()
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions().items())
-        return f"{on['cpu']}, {on['cores']} cores, {on['memory']}, {on['system']}, load {self.load:.1f} at the start; {versions}"
+            options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        print(f"### {self.title}\n\n{markdown(data)}")
 
     def versions(self) -> dict[str, str]:
         """Python's version and those of the packages that matter."""
@@ -174,6 +169,32 @@ class Table:
             "rows": [row.data() for row in self.rows],
             "notes": self.notes,
         }
+
+
+def markdown(data: Mapping[str, Any]) -> str:
+    """What a table is as JSON, for people: the rows, the notes, and the circumstances."""
+    rows = [Row.of(row).cells() for row in data["rows"]]
+    return "\n\n".join([grid(COLUMNS, rows), *data["notes"], circumstances(data)])
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of cells; all but the first and the last column are figures."""
+    rule = ("---", *["---:"] * (len(head) - 2), "---")
+    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in (head, rule, *rows))
+
+
+def circumstances(data: Mapping[str, Any]) -> str:
+    """What was run, when, on which commit and where, in a sentence."""
+    on = data["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    where = f"{on['cpu']}, {on['cores']} cores, {on['memory']}, {on['system']}, load {on['load']:.1f} at the start"
+    return f"`{data['command']}` on {data['date']}, commit {data['commit']}; {where}; {versions}."
+
+
+def _cell(data: Mapping[str, Any] | None) -> Cell:
+    if not data:
+        return None
+    return str(data["text"]) if "text" in data else Figure(**data)
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Make what of the pages is made from the code: `make fix` runs it, and a test holds the pages to it.
+"""Make what of the pages is made from the code, and from what benches measured: `make fix` runs it, and a test holds the pages to it.
 
 A page has its blocks between `<!-- made from NAME -->` and `<!-- end -->`; everything else in it is written by hand.
 """
@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from made_from import commands, events, http_api, lifecycle, metrics, sdk, settings
+from made_from import benchmarks, commands, events, http_api, lifecycle, metrics, sdk, settings
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- made from (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BLOCKS = {
+    "benchmarks": benchmarks.benchmarks,
     "commands": commands.commands,
     "events": events.events,
     "operations": http_api.operations,
