@@ -6,6 +6,8 @@ RUN python -m venv /parts && /parts/bin/pip install --no-cache-dir --require-has
 FROM python:3.13-slim-bookworm
 COPY --from=parts /parts /parts
 COPY src /longcall/src
+# Compiled once, and not at each start.
+RUN python -m compileall -q /longcall/src
 ENV PATH=/parts/bin:$PATH PYTHONPATH=/longcall/src PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /longcall
 USER 65532:65532
