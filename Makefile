@@ -27,8 +27,8 @@ BESIDE = $(BIN)/pytest -q -p no:cacheprovider
 
 test: $(READY) ## every test, the slow ones too (about fifteen minutes)
 	@$(BESIDE) $(SILENCE) > .silence.log 2>&1 & silence=$$!; \
-	$(BESIDE) tests/end_to_end --ignore=$(SILENCE) > .end_to_end.log 2>&1 & processes=$$!; \
-	$(BIN)/pytest --ignore=tests/end_to_end; rest=$$?; \
+	$(BESIDE) tests/end_to_end tests/bench --ignore=$(SILENCE) > .end_to_end.log 2>&1 & processes=$$!; \
+	$(BIN)/pytest --ignore=tests/end_to_end --ignore=tests/bench; rest=$$?; \
 	wait $$processes; whole=$$?; wait $$silence; held=$$?; cat .end_to_end.log .silence.log; rm -f .end_to_end.log .silence.log; \
 	test $$rest -eq 0 && test $$whole -eq 0 && test $$held -eq 0
 
