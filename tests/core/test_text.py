@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -73,3 +74,15 @@ def test_a_time_beyond_reckoning_is_refused(text: str) -> None:
     """As any other bad time."""
     with pytest.raises(ValueError, match="beyond"):
         parse_time(text)
+
+
+def test_the_hour_that_clocks_are_put_back_has_two_texts() -> None:
+    """Two times that Python takes for equal are an hour apart."""
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert [time_text(first), time_text(first.replace(fold=1))] == ["2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"]
+
+
+def test_a_time_of_megabytes_is_none() -> None:
+    """Nor is it kept."""
+    with pytest.raises(ValueError, match="RFC 3339"):
+        parse_time(f"2026-10-25T02:30:00.{'0' * 1_000_000}Z")

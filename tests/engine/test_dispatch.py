@@ -1,10 +1,11 @@
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from longcall.core.attempt import Break, Broken, Outcome, Trouble
+from longcall.core.attempt import Break, Broken, Outcome, Trouble, cancelled, drained
 from longcall.core.errors import UnavailableError
 from longcall.core.messages import LookMessage
 from longcall.core.retry import Jitter, RetryPolicy
@@ -394,6 +395,30 @@ async def test_a_data_folder_s_next_process_settles_what_was_left(house: House) 
     task = await house.task()
     assert (task.state, task.attempts[0].outcome) == (State.WAITING, "interrupted")
     assert house.put(3).at == task.next_attempt_time
+
+
+@pytest.mark.parametrize("how", [drained, cancelled])
+async def test_an_end_asked_for_while_a_take_is_written_strikes_no_settle(house: House, how: Callable[..., Broken]) -> None:
+    """The call is not made, and its record does not stay RUNNING."""
+    await house.submit(asked=spec(retry=RetryPolicy(max_attempts=1)))
+    runner = await house.runner()
+    write = house.store.replace
+
+    async def slow(task: Task, tag: object) -> object:
+        written = await write(task, tag)
+        if task.state is State.RUNNING:
+            if how is drained:
+                await runner.calls.drain()
+            else:
+                runner.calls.cancel([task.id])
+        return written
+
+    house.store.replace = slow  # type: ignore[method-assign] # a store that takes its time
+    delivery = await house.deliver(runner, 1)
+    task = await house.task()
+    assert not house.caller.calls
+    expected = (429, State.WAITING, "interrupted") if how is drained else (200, State.CANCELLED, "cancelled")
+    assert (delivery.status, task.state, task.attempts[0].outcome) == expected
 
 
 async def test_a_drain_settles_every_call_and_counts_none(house: House) -> None:

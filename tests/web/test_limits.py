@@ -152,6 +152,64 @@ async def test_who_asks_for_another_protocol_gets_this_one_and_keeps_its_body() 
                 assert await reader.readexactly(1) == size
 
 
+@pytest.mark.parametrize(
+    "said",
+    [[b"\r\n"], [b"GET /early HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"], [POST.replace(b"/x", b"/early").replace(b"2000", b"1"), b"x"]],
+    ids=["an empty line", "an empty line after an answer", "the rest of a body after its answer"],
+)
+async def test_what_is_no_request_holds_no_connection(said: list[bytes]) -> None:
+    """Nothing is under way, and nothing comes: the connection is closed, whatever small things were said."""
+    async with taking(0.5) as (reader, writer):
+        for each in said:
+            writer.write(each)
+            await asyncio.sleep(0.1)
+        await to_the_end(reader)
+
+
+async def test_upgrades_are_declined_as_many_as_come() -> None:
+    """A thousand of them in one piece: each is answered, and the log is not filled with stacks."""
+    asked = b"GET /early HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+    async with taking(3) as (reader, writer):
+        writer.write(asked * 1000)
+        for _ in range(1000):
+            assert (await asyncio.wait_for(reader.readuntil(b"no"), 3)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_upgrade_with_a_body_that_can_t_be_read_is_400() -> None:
+    """The second parser's word counts as the first one's."""
+    async with taking(3) as (reader, writer):
+        writer.write(b"POST /x HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: gzip\r\n\r\nabc")
+        assert (await to_the_end(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_trailers_are_no_larger_for_a_large_body() -> None:
+    """What frames a body's bytes may be more than they are; what follows them may not."""
+    head = b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with taking(30) as (reader, writer):
+        writer.write(head + b"100000\r\n" + b"x" * 0x100000 + b"\r\n")
+        assert (await reader.readuntil(b"no")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"0\r\nTrailer: ")
+        assert b"HTTP/1.1 400 " in await trickle(reader, writer, b"y" * server.MAX_AROUND)
+
+
+async def test_who_hangs_up_is_told_to_all_that_asked() -> None:
+    """Of two requests on one connection the first is under way, and it hears of it."""
+    heard = asyncio.Event()
+
+    async def listen(request: Request) -> Response:
+        if (await request.receive())["type"] == "http.request" and (await request.receive())["type"] == "http.disconnect":
+            heard.set()
+        return Response(b"no")
+
+    listening = server.listen("127.0.0.1", 0)
+    async with server.serve(Starlette(routes=[Route("/x", listen)]), listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        writer.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+        await asyncio.wait_for(heard.wait(), 3)
+
+
 async def test_a_head_has_an_end() -> None:
     """However quickly it comes."""
     async with taking(30) as (reader, writer):

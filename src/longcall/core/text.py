@@ -12,7 +12,7 @@ from functools import lru_cache
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s", re.ASCII)
 _UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,32})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @lru_cache(maxsize=256)
@@ -64,10 +64,14 @@ def span_text(value: timedelta) -> str:
     return f"{whole // _DAY}d {whole % _DAY // _HOUR:02}h"
 
 
-@lru_cache(maxsize=1024)
 def time_text(value: datetime) -> str:
     """RFC 3339 in UTC with microseconds, so that texts sort as times do: ``2026-11-24T08:00:00.000000Z``."""
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return _utc_text(value.astimezone(UTC))  # in another zone two times are equal where clocks are put back
+
+
+@lru_cache(maxsize=1024)
+def _utc_text(value: datetime) -> str:
+    return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 @lru_cache(maxsize=1024)

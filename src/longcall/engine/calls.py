@@ -142,9 +142,9 @@ class Calls:
         observe.attempt_started(task)
         call = self._held[task.id, task.attempt_count]
         call.task = task
+        if (stop := call.stop or (drained if self.draining else None)) is not None:
+            return stop(self.clock.now(), None)  # asked for while its take was written; a cancel now could strike the settle
         me = call.running = asyncio.current_task()
-        if self.draining:
-            call.end(drained)
         try:
             return await self._call(task, call)
         except asyncio.CancelledError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from longcall.core import delivery, lifecycle
-from longcall.core.attempt import Responded
+from longcall.core.attempt import Break, Responded
 from longcall.core.delivery import Delivery, HandPut, Later, Lose, Nothing, Owner, Take, Visit
 from longcall.core.errors import UnavailableError, UnclearError
 from longcall.core.lifecycle import WrongEventError
@@ -158,7 +158,8 @@ class Dispatcher:
         taken = mine.task
         try:
             outcome = await self.calls.make(taken)  # step 2
-            settled = await self.settler.settle(Claim.on(taken), outcome, mine)  # steps 3 to 5
+            known = None if outcome.name == Break.CANCELLED.value else mine  # whoever asked for its end wrote in between
+            settled = await self.settler.settle(Claim.on(taken), outcome, known)  # steps 3 to 5
         finally:
             self.calls.release(taken)
         response = outcome.response if isinstance(outcome, Responded) else None

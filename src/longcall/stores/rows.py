@@ -60,7 +60,10 @@ def task_of(doc: str) -> Task:
 
 
 def _text(data: Json) -> str:
-    """Compact JSON, by what is quickest; of what that does not write, half a character or a huge number, core's own makes the best."""
+    """Compact JSON, by what is quickest; of what that does not write, half a character or a huge number, core's own makes the best.
+
+    A whole number beyond 64 bits is read back as a float: only a newer release's own fields could have one.
+    """
     try:
         return orjson.dumps(data).decode()
     except TypeError:

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from longcall.core.errors import FieldError, InvalidArgumentError, SlowSenderError, TooLargeError, UnsupportedTypeError
 from longcall.core.task import MAX_REQUEST_BYTES
@@ -40,7 +40,7 @@ async def read(request: Request, pace: Pace = PACE, most: int = MAX_BODY) -> byt
             while True:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
+                    raise SlowSenderError(f"the sender went away after {len(body)} bytes of the body")
                 body += message.get("body", b"")
                 if len(body) > most:
                     raise TooLargeError(f"the body has more than the {most} bytes that are taken")

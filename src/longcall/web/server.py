@@ -5,11 +5,12 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
+from typing import Any
 
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from longcall.web import problems
 
@@ -36,6 +37,8 @@ class _Patient(HttpToolsProtocol):
     _begun = False
     _body_size = 0
     _around = 0
+    _still = 0
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -45,7 +48,8 @@ class _Patient(HttpToolsProtocol):
         if not self._resumed:
             super().on_message_begin()
             self._begun = self._in_head = True
-            self._body_size = self._around = 0
+            self._stop_waiting()  # each head has its own time
+            self._body_size = self._around = self._still = 0
 
     def on_url(self, url: bytes) -> None:
         if not self._resumed:
@@ -69,29 +73,36 @@ class _Patient(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_body = False
-        if self._answered():
-            self._stop_waiting()
 
     def data_received(self, data: bytes) -> None:
         before, self._begun = self._body_size, False
         self._unset_keepalive_if_required()
+        rest = memoryview(data)
         try:
-            self.parser.feed_data(data)
+            while True:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = rest[upgrade.args[0] :]
+                    self._resume()
         except httptools.HttpParserError:
             self.send_400_response("this is no HTTP that can be read")
             return
-        except httptools.HttpParserUpgrade as upgrade:
-            self._resume()
-            self.data_received(data[upgrade.args[0] :])
-            return
         if not self._begun:
-            self._around += len(data) - (self._body_size - before)
-        if self._around > MAX_AROUND + AROUND_A_BYTE * self._body_size:
+            grown = self._body_size - before
+            self._around += len(data) - grown
+            self._still = 0 if grown else self._still + len(data)
+        if self._around > MAX_AROUND + AROUND_A_BYTE * self._body_size or self._still > MAX_AROUND:
             self.send_400_response(f"what is not its body has at most {MAX_AROUND} bytes")
-        elif self._in_head and self._waiting is None:
-            self._wait()
-        elif not self._in_head and self._waiting is not None and not self._answered():
+        elif not self._senders_turn():
             self._stop_waiting()
+        elif self._waiting is None:
+            self._wait()
+
+    def _senders_turn(self) -> bool:
+        """Nothing that was asked for is under way: what comes next is the sender's to say, and may not take for ever."""
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr] # uvicorn begins with None
 
     def _resume(self) -> None:
         """Read on as HTTP/1.1. The parser gave up after the head, and took it to have no body: another one is told how it is framed."""
@@ -101,18 +112,26 @@ class _Patient(HttpToolsProtocol):
         self._resumed = self.cycle.more_body = True
         self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % framing)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 — uvicorn's own type of an app
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._in_body and self._answered():
+        if (self._in_body or self._in_head) and self._answered():
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:  # uvicorn tells only the last of a pipeline
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered with a problem like any other, before a request is there to be handed on. `msg` is uvicorn's own."""
-        if self.cycle is None or self._answered() or not self.cycle.response_started:  # type: ignore[redundant-expr] # uvicorn begins with None
+        running = self._running
+        if running is None or running.response_complete or (running is self.cycle and not running.response_started):
             body = problems.body(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", msg, "")
             head = f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nX-Content-Type-Options: nosniff"
             self.transport.write(f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n{head}\r\n\r\n".encode() + body)
@@ -133,7 +152,7 @@ class _Patient(HttpToolsProtocol):
     def _give_up(self) -> None:
         if self.transport.is_closing():
             return
-        if self._in_head:
+        if self._in_head and self._senders_turn():
             self.transport.write(_TOO_SLOW)
         self.transport.close()
 
