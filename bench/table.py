@@ -206,10 +206,10 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 
 def command() -> str:
-    """What was typed, without where its output went."""
+    """What was typed, without where its output went, and of paths their last part: the others are of one machine."""
     words = iter(sys.argv[1:])
     kept = [word for word in words if not word.startswith("--json=") and (word != "--json" or next(words, None) is None)]
-    return " ".join(["bench/" + Path(sys.argv[0]).name, *kept])
+    return " ".join(["bench/" + Path(sys.argv[0]).name, *(Path(word).name if word.startswith("/") else word for word in kept)])
 
 
 def commit() -> str:
