@@ -26,6 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("what", "ours", "baseline", "target", "met?")
 ALWAYS = ("longcall",)
+WRITTEN = (":!bench/results", ":!docs/benchmarks.md", ":!docs/images")  # by benches
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +214,10 @@ def command() -> str:
 
 
 def commit() -> str:
-    """The commit that was measured; it says so when files differ from it."""
+    """The commit that was measured; it says so when files differ from it, other than what benches write."""
     try:
         head = _git("rev-parse", "--short", "HEAD")
-        return f"{head} with changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+        return f"{head} with changes" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN) else head
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
