@@ -51,6 +51,14 @@ async def test_a_task_in_json(http: aiohttp.ClientSession) -> None:
         assert (await answer.json())["httpRequest"]["body"] == "aGk="
 
 
+async def test_who_asks_for_h2c_in_passing_keeps_its_body(http: aiohttp.ClientSession) -> None:
+    """Java's client does, with each first request of plain HTTP."""
+    asked = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    task = {"httpRequest": {"url": "http://target.test/"}, "scheduleTime": LATER}
+    async with http.post(f"/v2/{QUEUE}/tasks", json={"task": task}, headers=asked) as answer:
+        assert answer.status == 200, await answer.text()
+
+
 @pytest.mark.parametrize("method", ["PUT", 4])
 async def test_enums_by_name_and_number(http: aiohttp.ClientSession, method: str | int) -> None:
     """Enums are read as names and as numbers, and answered as numbers to who asks for them."""

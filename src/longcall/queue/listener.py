@@ -63,6 +63,7 @@ async def serve(application: ASGIApp, listening: socket.socket) -> AsyncIterator
 def _config(application: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         application,
+        http="h11",  # it keeps the body of who asks for another protocol in passing, as Java's client does; uvicorn's other parser drops it
         log_config=None,
         access_log=False,
         server_header=False,
