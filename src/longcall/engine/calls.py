@@ -197,15 +197,19 @@ class Calls:
     async def _call(self, task: Task, call: _Call) -> Outcome:
         spec, now = _readable(task), self.clock.now()
         limits = request.limits(task, spec, now)
-        headers = dict(request.headers(task, spec, now + limits.total, self.agent))
+        asked = self._asked(task, spec, now, now + limits.total, call)
+        return asked if isinstance(asked, Broken) else await self.caller.call(asked, limits, call.left)
+
+    def _asked(self, task: Task, spec: TaskSpec, now: datetime, deadline: datetime, call: _Call) -> CallRequest | Broken:
+        """What goes out. Made apart from the call, which keeps for its hours whatever it has at hand."""
+        headers = dict(request.headers(task, spec, deadline, self.agent))
         if spec.sign_with is not None:
             secrets = self.secrets.get(spec.sign_with)
             if not secrets or isinstance(spec.request.body, StoredBody):
                 return Broken(Break.UNREACHABLE, Trouble("NO_SECRET", f"no webhook secret named {spec.sign_with} is configured here"), now)
             headers |= signing.headers(secrets, task.id, now, spec.request.body)
         stored = body_key(task) if isinstance(spec.request.body, StoredBody) else None
-        asked = CallRequest(spec.request, tuple(headers.items()), stored, response_key(task), call.heard)
-        return await self.caller.call(asked, limits, call.left)
+        return CallRequest(spec.request, tuple(headers.items()), stored, response_key(task), call.heard)
 
 
 def _readable(task: Task) -> TaskSpec:

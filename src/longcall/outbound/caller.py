@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -167,10 +167,10 @@ class HttpCaller:
         except NothingSentError:
             return None
 
-    async def _head(
+    def _head(
         self, request: CallRequest, limits: Limits, flight: Flight, body: bytes | AsyncIterator[bytes] | None, token: str | None
-    ) -> aiohttp.ClientResponse:
-        """Send the request, and wait for the head of the answer."""
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Send the request, and wait for the head of the answer. No frame of ours is kept for that: it may take hours."""
         asked = request.request
         silence = None if CAN_WATCH_SILENCE or limits.idle is None else limits.idle.total_seconds()
         FLIGHT.set(flight)
@@ -182,15 +182,16 @@ class HttpCaller:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect.total_seconds(), sock_read=silence),
         )
-        return await self._watched(flight, limits, sending)
+        return self._watched(flight, limits, sending)
 
-    async def _watched(self, flight: Flight, limits: Limits, work: Awaitable[Awaited]) -> Awaited:
-        """Do it under the idle clock. Raises SilentError when that strikes."""
-        if limits.idle is None or not CAN_WATCH_SILENCE:
-            return await work
+    def _watched(self, flight: Flight, limits: Limits, work: Awaitable[Awaited]) -> Awaitable[Awaited]:
+        """Do it under the idle clock, if it has one. Raises SilentError when that strikes."""
+        return work if limits.idle is None or not CAN_WATCH_SILENCE else self._timed(flight, limits.idle, work)
+
+    async def _timed(self, flight: Flight, idle: timedelta, work: Awaitable[Awaited]) -> Awaited:
         silence = None
         try:
-            async with self.watch.over(flight, limits.idle.total_seconds()) as silence:
+            async with self.watch.over(flight, idle.total_seconds()) as silence:
                 return await work
         except Exception as error:
             if silence is not None and silence.expired():
