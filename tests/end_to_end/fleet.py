@@ -79,9 +79,11 @@ class Entrance:
             yield self
         finally:
             server.close()
-            for each in list(self._open):
-                each.cancel()
-            await asyncio.gather(*self._open, return_exceptions=True)
+            while self._open:  # also what was accepted just before
+                for each in list(self._open):
+                    each.cancel()
+                await asyncio.gather(*self._open, return_exceptions=True)
+                await asyncio.sleep(0.01)
 
     @property
     def url(self) -> str:
@@ -94,14 +96,16 @@ class Entrance:
         serving.add_done_callback(self._open.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(self.limit):
-                inside = await self._connect()
-                try:
-                    await asyncio.gather(_pipe(reader, inside[1]), _pipe(inside[0], writer))
-                finally:
-                    inside[1].transport.abort()
-        writer.transport.abort()
+        try:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self.limit):
+                    inside = await self._connect()
+                    try:
+                        await asyncio.gather(_pipe(reader, inside[1]), _pipe(inside[0], writer))
+                    finally:
+                        inside[1].transport.abort()
+        finally:
+            writer.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for _ in self.behind:
