@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from calling import wait_until
+from calling import quantile, wait_until
 from processes import SECRET, Running, free_port, open_files, queue, runner, started, target
 from table import ROOT, Bound, Figure, Table, arguments, at_least, median_of
 
@@ -34,6 +34,7 @@ from longcall.core.messages import TaskMessage, message_to_json
 from longcall.core.task import HttpRequest, State, TaskSpec
 from longcall.core.wire import spec_to_json
 from longcall.stores import open_store
+from tests.google import answers
 from tests.postgres import running as postgres
 
 AT_ONCE = 64
@@ -239,16 +240,7 @@ def worker_of(pid: int) -> int:
 
 async def listening(port: int) -> None:
     """Wait until somebody listens there."""
-
-    async def somebody() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    assert await wait_until(somebody, 10)  # noqa: S101 — there is nothing to measure
+    assert await wait_until(lambda: answers(port), 10)  # noqa: S101 — there is nothing to measure
 
 
 @asynccontextmanager
@@ -275,7 +267,7 @@ def rate_of(loads: Sequence[Load]) -> Figure:
 
 def at(latencies: Sequence[float], part: float) -> Figure:
     """A quantile, in milliseconds."""
-    return Figure(latencies[int(len(latencies) * part)], "ms")
+    return Figure(quantile(latencies, part), "ms")
 
 
 async def nothing(_: int, __: int) -> None:

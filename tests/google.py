@@ -64,7 +64,7 @@ async def pubsub(log: Path) -> AsyncIterator[str]:
         process = await asyncio.create_subprocess_exec(str(program), "--host=127.0.0.1", f"--port={port}", stdout=said, stderr=said)
     try:
         async with asyncio.timeout(30):
-            while not await _answers(port):
+            while not await answers(port):
                 assert process.returncode is None, f"it did not start; {log} says why"
                 await asyncio.sleep(0.1)
         yield f"127.0.0.1:{port}"
@@ -74,7 +74,8 @@ async def pubsub(log: Path) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def _answers(port: int) -> bool:
+async def answers(port: int) -> bool:
+    """Whether somebody listens there."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -118,7 +118,7 @@ class _Patient(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if (self._in_body or self._in_head) and self._answered():
+        if (self._in_body or self._in_head) and self._senders_turn():
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -136,9 +136,6 @@ class _Patient(HttpToolsProtocol):
             head = f"Content-Type: {problems.MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nX-Content-Type-Options: nosniff"
             self.transport.write(f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n{head}\r\n\r\n".encode() + body)
         self.transport.close()
-
-    def _answered(self) -> bool:
-        return self.cycle is not None and self.cycle.response_complete  # type: ignore[redundant-expr] # uvicorn begins with None
 
     def _wait(self) -> None:
         self._stop_waiting()
